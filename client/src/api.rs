@@ -91,11 +91,15 @@ pub struct SecretTemplate {
 
     /// labels are added to the Secret. They can't replace the labels that the importer sets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = { "type": "string", "maxLength": 63 }))]
+    #[x_kube(validation = ("self.all(key, key.size() <= 317)", "names of labels have at most 317 characters"))]
     pub labels: BTreeMap<String, String>,
 
     /// annotations are added to the Secret. They can't replace the annotations that the importer sets; those with the
     /// prefix `multicluster.admiralty.io` are ignored.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = { "type": "string", "maxLength": 2048 }))]
+    #[x_kube(validation = ("self.all(key, key.size() <= 317)", "names of annotations have at most 317 characters"))]
     pub annotations: BTreeMap<String, String>,
 
     /// items are the keys of the Secret, for consumers that expect other keys. If set, the Secret has only these keys.

@@ -26,6 +26,7 @@ use crate::model::import::Import;
 use crate::model::key::ObjectKey;
 use crate::model::scope::Scope;
 use crate::model::status::StatusSummary;
+use crate::model::unreadable::UnreadableImport;
 
 /// How many deleted Secrets are remembered: more than there can be concurrent writes.
 const DELETED: usize = 1024;
@@ -45,6 +46,8 @@ struct State {
     scopes: BTreeMap<Scope, Progress>,
     links_are_listed: bool,
     imports: Store<ObjectKey, CachedImport>,
+    /// Imports that can't be read. The others are in `imports`.
+    unreadable: Store<ObjectKey, UnreadableImport>,
     secrets: Store<ObjectKey, SecretState>,
     /// By name of the link's Secret.
     links: Store<String, LinkEntry>,
@@ -88,6 +91,11 @@ impl Cache {
 
     pub fn import(&self, key: &ObjectKey) -> Option<CachedImport> {
         self.state().imports.get(key).cloned()
+    }
+
+    /// The import, if it can't be read.
+    pub fn unreadable(&self, key: &ObjectKey) -> Option<UnreadableImport> {
+        self.state().unreadable.get(key).cloned()
     }
 
     /// The Secret, if it has the label that the watch selects by.
@@ -234,6 +242,15 @@ impl Cache {
             visit(source, &known.import, &known.summary);
         }
         links
+    }
+
+    /// Visits all imports that can't be read, with the names of their sources or [`UNLINKED`].
+    pub fn visit_unreadable(&self, mut visit: impl FnMut(&str, &UnreadableImport)) {
+        let state = self.state();
+        for (_, import) in state.unreadable.iter() {
+            let name = import.cluster_name.as_str();
+            visit(if state.link(name).is_some() { name } else { UNLINKED }, import);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

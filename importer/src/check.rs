@@ -225,7 +225,7 @@ mod tests {
         });
         let (cache, observed) = (Cache::default(), ObservedImport::of(serde_json::from_value(link).unwrap()));
         let key = observed.import.key.clone();
-        cache.observe_import(&Scope::All, Event::Apply((key.clone(), Some(observed))));
+        cache.observe_import(&Scope::All, Event::Apply((key.clone(), Ok(observed))));
         assert_eq!(cache.take_check_requests(Instant::now()).0.len(), 1);
         assert!(!cache.has_check_requests(), "it is running");
         let ended = std::panic::catch_unwind(|| {

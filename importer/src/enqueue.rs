@@ -39,7 +39,7 @@ mod tests {
     fn observe(cache: &Cache, import: Value) -> ObjectKey {
         let observed = ObservedImport::of(serde_json::from_value(import).unwrap());
         let key = observed.import.key.clone();
-        cache.observe_import(&Scope::All, Event::Apply((key.clone(), Some(observed))));
+        cache.observe_import(&Scope::All, Event::Apply((key.clone(), Ok(observed))));
         key
     }
 

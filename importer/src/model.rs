@@ -7,4 +7,6 @@ pub mod import;
 pub mod key;
 pub mod revocation;
 pub mod scope;
+pub mod spec;
 pub mod status;
+pub mod unreadable;

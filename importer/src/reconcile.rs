@@ -1,6 +1,7 @@
 //! One reconciliation: resolve, decide, mint, publish, report.
 
 pub mod history;
+mod unreadable;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,6 +60,9 @@ impl Reconciler {
     /// collector deletes the Secret.
     pub async fn reconcile(&self, key: &ObjectKey) -> Option<Timestamp> {
         let start = Instant::now();
+        if let Some(unreadable) = self.cache.unreadable(key) {
+            return self.report_unreadable(&unreadable).await;
+        }
         let known = self.cache.import(key).filter(|known| !known.import.is_deleted)?;
         let import = &known.import;
         let mut history = self.histories.take(import);

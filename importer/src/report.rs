@@ -123,7 +123,7 @@ mod tests {
     ) {
         let failure =
             retry.map(|retry| Failure { retry, ..Failure::new(Reason::SourceUnreachable, "no response") });
-        let outcome = Outcome { secret: None, failure: failure.as_ref(), check: None };
+        let outcome = Outcome { secret: None, failure: failure.as_ref(), revocation: None, check: None };
         assert_eq!(follows_an_attempt(outcome, had_own_failure), expected);
     }
 }

@@ -3,26 +3,25 @@
 
 mod accounts;
 pub mod context;
+mod objects;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
-use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::{IMPORT_NAME, LINK_LABEL, SYSTEM_NAMESPACE};
 use mcsa_credentials::link::{Link, cluster_name};
-use mcsa_credentials::secret::SecretState;
 use mcsa_runtime::errors;
 use tokio::sync::Notify;
 
 use self::accounts::is_forbidden;
 use self::context::WatchContext;
-use crate::cache::{LinkEntry, ObservedImport};
+use self::objects::{PAGE_SIZE, WatchedImport, WatchedSecret};
+use crate::cache::LinkEntry;
 use crate::model::key::ObjectKey;
 use crate::model::scope::Scope;
 use crate::source::Source;
@@ -38,16 +37,16 @@ pub async fn scope(client: Client, scope: Scope, context: Arc<WatchContext>) {
 }
 
 async fn secrets(client: Client, scope: &Scope, context: &WatchContext, list_requested: &Notify) {
-    let api = scope.api::<PartialObjectMeta<Secret>>(client);
-    let state =
-        |secret: PartialObjectMeta<Secret>| (ObjectKey::of(&secret), SecretState::read(&secret.metadata));
+    let api = scope.api::<WatchedSecret>(client);
+    let state = |secret: WatchedSecret| (ObjectKey::of(&secret), secret.kept);
     let observe = |event| {
         let changed = context.cache.observe_secret(scope, event);
         context.request_import_list(scope, list_requested);
         changed
     };
     loop {
-        let events = watcher(api.clone(), watcher::Config::default().labels(IMPORT_NAME));
+        let config = watcher::Config::default().labels(IMPORT_NAME).page_size(PAGE_SIZE);
+        let events = watcher(api.clone(), config);
         context.follow("secrets", scope, events, state, observe).await;
         tokio::time::sleep(PAUSE).await;
     }
@@ -55,8 +54,8 @@ async fn secrets(client: Client, scope: &Scope, context: &WatchContext, list_req
 
 /// Lists the imports after the Secrets, and again whenever Secrets were lost.
 async fn imports(client: Client, scope: &Scope, context: &WatchContext, list_requested: &Notify) {
-    // An import that can't be read must not fail the list.
-    let api = scope.api::<DeserializeGuard<ServiceAccountImport>>(client);
+    let api = scope.api::<WatchedImport>(client);
+    let import = |import: WatchedImport| (ObjectKey::of(&import), import.kept);
     let observe = |event| {
         let changed = context.cache.observe_import(scope, event);
         if context.cache.has_check_requests() {
@@ -67,7 +66,7 @@ async fn imports(client: Client, scope: &Scope, context: &WatchContext, list_req
     };
     list_requested.notified().await;
     loop {
-        let events = watcher(api.clone(), watcher::Config::default());
+        let events = watcher(api.clone(), watcher::Config::default().page_size(PAGE_SIZE));
         let events = events.inspect_err(|_| context.cache.record_interruption(scope));
         let follow = async {
             context.follow("imports", scope, events, import, observe).await;
@@ -181,36 +180,5 @@ fn map<O, T>(event: Event<O>, read: impl Fn(O) -> T) -> Event<T> {
         Event::InitApply(object) => Event::InitApply(read(object)),
         Event::Init => Event::Init,
         Event::InitDone => Event::InitDone,
-    }
-}
-
-/// Reads an import. One that can't be read counts as deleted.
-fn import(guard: DeserializeGuard<ServiceAccountImport>) -> (ObjectKey, Option<ObservedImport>) {
-    let key = ObjectKey::of(&guard);
-    match guard.0 {
-        Ok(import) => (key, Some(ObservedImport::of(import))),
-        Err(error) => {
-            let (namespace, import, error) = (key.namespace(), key.name(), error.to_string());
-            tracing::warn!(namespace, import, reason = "Unreadable", error, "can't read this import");
-            (key, None)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn unreadable_import_is_skipped() {
-        let object = |cluster: serde_json::Value| {
-            json!({
-                "metadata": { "namespace": "default", "name": "a" },
-                "spec": { "clusterName": cluster, "namespace": "default", "name": "pod-lister" },
-            })
-        };
-        assert!(import(serde_json::from_value(object("c2".into())).unwrap()).1.is_some());
-        assert!(import(serde_json::from_value(object(7.into())).unwrap()).1.is_none());
     }
 }

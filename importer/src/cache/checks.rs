@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 const MAX_REQUEST_LENGTH: usize = 64;
 
 /// The check request and result that a watch reports for a link.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ObservedCheck {
     pub requested: Option<Box<str>>,
     pub result: Option<CheckResult>,
@@ -165,7 +165,7 @@ mod tests {
             "status": { "checkedRequest": checked_request, "conditions": Vec::from_iter(condition) },
         });
         let observed = ObservedImport::of(serde_json::from_value(link).unwrap());
-        cache.observe_import(&Scope::All, Event::Apply((observed.import.key.clone(), Some(observed))));
+        cache.observe_import(&Scope::All, Event::Apply((observed.import.key.clone(), Ok(observed))));
     }
 
     fn requests(cache: &Cache, now: Instant) -> Vec<String> {
@@ -212,10 +212,12 @@ mod tests {
 
     #[tokio::test]
     async fn recreating_the_import_does_not_bypass_the_rate_limit() {
-        let (cache, key, now) = (Cache::default(), ObjectKey::new(SYSTEM_NAMESPACE, "c2"), Instant::now());
+        let (cache, now) = (Cache::default(), Instant::now());
         observe(&cache, 1, Some(FIRST), None);
         assert_eq!(requests(&cache, now), [FIRST]);
-        cache.observe_import(&Scope::All, Event::Delete((key, None)));
+        for event in [Event::Init, Event::InitDone] {
+            cache.observe_import(&Scope::All, event);
+        }
         observe(&cache, 2, Some(SECOND), None);
         assert_eq!(cache.take_check_requests(now + PAUSE / 2).1, Some(now + PAUSE));
         assert_eq!(requests(&cache, now + PAUSE), [SECOND]);

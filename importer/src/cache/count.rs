@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::cache::Cache;
 use crate::metrics::{ImportState, Metrics, Snapshot, SourceSnapshot};
+use crate::model::failure::Reason;
 use crate::model::import::Import;
 use crate::model::status::StatusSummary;
 
@@ -19,6 +20,10 @@ pub fn snapshot(cache: &Cache, leads: bool, now: Timestamp, metrics: &Metrics) -
         if let Some(source) = sources.get_mut(name) {
             add(source, import, summary, now);
         }
+    });
+    cache.visit_unreadable(|name, import| {
+        let state = ImportState { ready: import.is_ready(now), reason: Reason::InvalidSpec.as_str() };
+        sources.entry(name.to_owned()).or_default().count(state, None, None, now);
     });
     for (name, is_up) in links {
         sources.entry(name).or_default().link_up = Some(is_up);
@@ -40,6 +45,8 @@ mod tests {
     use super::*;
     use crate::cache::{LinkEntry, ObservedImport, UNLINKED};
     use crate::model::scope::Scope;
+    use crate::model::unreadable::UnreadableImport;
+    use kube::api::ObjectMeta;
     use kube::runtime::watcher::Event;
     use mcsa_client::ServiceAccountImport;
     use prometheus_client::registry::Registry;
@@ -58,7 +65,7 @@ mod tests {
         let import: ServiceAccountImport = serde_json::from_value(import).unwrap();
         let observed = ObservedImport::of(import);
         let Import { key, .. } = &observed.import;
-        cache.observe_import(&Scope::All, Event::Apply((key.clone(), Some(observed))));
+        cache.observe_import(&Scope::All, Event::Apply((key.clone(), Ok(observed))));
     }
 
     #[test]
@@ -81,6 +88,9 @@ mod tests {
         observe(&cache, "b", "c2", ready(1200));
         observe(&cache, "c", "c3", json!(null));
         observe(&cache, "d", "made-up", json!(null));
+        let unreadable = UnreadableImport::new(ObjectMeta::default(), "c3", "spec.name is missing", None);
+        let unreadable = (unreadable.key.clone(), Err(Box::new(unreadable)));
+        cache.observe_import(&Scope::All, Event::Apply(unreadable));
         let Snapshot { sources, .. } = snapshot(&cache, true, at(1000), &metrics);
         let state = |ready, reason| ImportState { ready, reason };
         let c2 = SourceSnapshot {
@@ -89,8 +99,8 @@ mod tests {
             soonest_expiry: Some(at(1200)),
             overdue: 1,
         };
-        let pending = [(state(false, ImportState::PENDING), 2)].into();
-        let unlinked = SourceSnapshot { imports: pending, overdue: 2, ..Default::default() };
+        let not_ready = [(state(false, ImportState::PENDING), 2), (state(false, "InvalidSpec"), 1)].into();
+        let unlinked = SourceSnapshot { imports: not_ready, overdue: 2, ..Default::default() };
         assert_eq!(sources, [("c2".to_owned(), c2), (UNLINKED.to_owned(), unlinked)].into());
     }
 }

@@ -9,6 +9,7 @@ use super::progress::Progress;
 use super::{Cache, LinkEntry, ObservedImport, State, interested_imports};
 use crate::model::key::ObjectKey;
 use crate::model::scope::Scope;
+use crate::model::unreadable::UnreadableImport;
 
 impl Cache {
     /// Records that the watch of a scope's imports was interrupted. kube emits no event on resume, so the
@@ -25,35 +26,47 @@ impl Cache {
         progress.needs_import_list && !progress.lists_imports
     }
 
-    /// Applies an event about imports; returns the imports that changed, were deleted, or lost their Secret.
+    /// Applies an event about imports; returns the imports that changed, were deleted, can't be read, or lost their
+    /// Secret.
     pub fn observe_import(
         &self,
         scope: &Scope,
-        event: Event<(ObjectKey, Option<ObservedImport>)>,
+        event: Event<(ObjectKey, Result<ObservedImport, Box<UnreadableImport>>)>,
     ) -> Vec<ObjectKey> {
         let mut state = self.state();
         if matches!(event, Event::Apply(_) | Event::Delete(_) | Event::InitDone) {
             state.progress(scope).is_interrupted = false;
         }
         match event {
-            Event::Apply((key, Some(observed))) | Event::InitApply((key, Some(observed))) => {
+            Event::Apply((key, Ok(observed))) | Event::InitApply((key, Ok(observed))) => {
+                state.unreadable.remove(&key);
                 if state.set_import(observed) { vec![key] } else { Vec::new() }
             }
-            Event::Delete((key, _)) | Event::Apply((key, None)) | Event::InitApply((key, None)) => {
+            Event::Apply((key, Err(unreadable))) | Event::InitApply((key, Err(unreadable))) => {
+                let before = state.imports.remove(&key);
+                state.forget(&key, before);
+                state.unreadable.set(key.clone(), *unreadable);
+                vec![key]
+            }
+            Event::Delete((key, _)) => {
                 let deleted = state.imports.remove(&key);
                 state.forget(&key, deleted);
+                state.unreadable.remove(&key);
                 vec![key]
             }
             Event::Init => {
                 let progress = state.progress(scope);
                 (progress.lists_imports, progress.needs_import_list) = (true, false);
                 state.imports.begin_relist(|key| scope.holds(key));
+                state.unreadable.begin_relist(|key| scope.holds(key));
                 Vec::new()
             }
             Event::InitDone => {
                 let progress = state.progress(scope);
                 (progress.lists_imports, progress.is_listed) = (false, true);
                 let mut concerned = state.remove_lost_secrets(scope);
+                let gone = state.unreadable.end_relist(|key| scope.holds(key));
+                concerned.extend(gone.into_iter().map(|(key, _)| key));
                 for (key, known) in state.imports.end_relist(|key| scope.holds(key)) {
                     state.forget(&key, Some(known));
                     concerned.push(key);

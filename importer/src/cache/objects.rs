@@ -51,7 +51,7 @@ pub struct LinkEntry {
 }
 
 /// An import as a watch reports it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ObservedImport {
     pub import: Import,
     pub summary: StatusSummary,

@@ -42,7 +42,7 @@ fn secret(uid: &str, version: u64, others: &[&str]) -> SecretState {
 }
 
 fn apply(cache: &Cache, import: ObservedImport) -> Vec<ObjectKey> {
-    cache.observe_import(&Scope::All, Event::Apply((key("a"), Some(import))))
+    cache.observe_import(&Scope::All, Event::Apply((key("a"), Ok(import))))
 }
 
 fn record_written_status(cache: &Cache, written: &ObservedImport) {
@@ -125,16 +125,37 @@ fn edit_of_a_value_outlasts_a_restored_label() {
 }
 
 #[test]
-fn unlisted_and_unreadable_imports_are_removed() {
+fn unlisted_imports_are_removed() {
     let cache = Cache::default();
     apply(&cache, import(1, 1, "c2"));
     cache.observe_import(&Scope::All, Event::Init);
     assert!(cache.import(&key("a")).is_some(), "a relist in progress removes nothing");
     assert_eq!(cache.observe_import(&Scope::All, Event::InitDone), [key("a")]);
     assert!(cache.import(&key("a")).is_none());
+}
+
+#[test]
+fn unreadable_import_is_kept_apart() {
+    let cache = Cache::default();
+    let unreadable = |problem: &str| {
+        let metadata = kube::api::ObjectMeta {
+            namespace: Some("default".into()),
+            name: Some("a".into()),
+            ..Default::default()
+        };
+        Event::Apply((key("a"), Err(Box::new(UnreadableImport::new(metadata, "c2", problem, None)))))
+    };
+    let observe = |event| cache.observe_import(&Scope::All, event);
     apply(&cache, import(1, 1, "c2"));
-    cache.observe_import(&Scope::All, Event::Apply((key("a"), None)));
-    assert!(cache.import(&key("a")).is_none());
+    assert_eq!(observe(unreadable("spec.name is missing")), [key("a")]);
+    assert!(cache.import(&key("a")).is_none(), "it must not be reconciled");
+    assert_eq!(cache.unreadable(&key("a")).unwrap().problem, "spec.name is missing");
+    assert_eq!(apply(&cache, import(2, 2, "c2")), [key("a")]);
+    assert_eq!(cache.unreadable(&key("a")), None);
+    observe(unreadable("spec.name is missing"));
+    observe(Event::Init);
+    assert_eq!(observe(Event::InitDone), [key("a")]);
+    assert_eq!(cache.unreadable(&key("a")), None);
 }
 
 /// Lists Secrets of these names.
@@ -165,7 +186,7 @@ fn unlisted_secret_is_removed_after_the_next_import_list() {
     apply(&cache, import(1, 1, "c2"));
     list_secrets(&cache, &["a-token"]);
     cache.observe_import(&Scope::All, Event::Init);
-    cache.observe_import(&Scope::All, Event::InitApply((key("a"), Some(import(1, 1, "c2")))));
+    cache.observe_import(&Scope::All, Event::InitApply((key("a"), Ok(import(1, 1, "c2")))));
     cache.observe_import(&Scope::All, Event::InitDone);
 
     // Its import may be deleted, too: a list that began earlier does not show that.
@@ -173,11 +194,11 @@ fn unlisted_secret_is_removed_after_the_next_import_list() {
     assert_eq!(list_secrets(&cache, &[]), []);
     assert!(!cache.needs_import_list(&Scope::All), "the current list ends first");
     assert!(cache.secret(&key("a-token")).is_some(), "removing it now would mint a token");
-    cache.observe_import(&Scope::All, Event::InitApply((key("a"), Some(import(1, 1, "c2")))));
+    cache.observe_import(&Scope::All, Event::InitApply((key("a"), Ok(import(1, 1, "c2")))));
     assert_eq!(cache.observe_import(&Scope::All, Event::InitDone), []);
     assert!(cache.needs_import_list(&Scope::All) && cache.secret(&key("a-token")).is_some());
     cache.observe_import(&Scope::All, Event::Init);
-    cache.observe_import(&Scope::All, Event::InitApply((key("a"), Some(import(1, 1, "c2")))));
+    cache.observe_import(&Scope::All, Event::InitApply((key("a"), Ok(import(1, 1, "c2")))));
     assert_eq!(cache.observe_import(&Scope::All, Event::InitDone), [key("a")], "its Secret is lost");
     assert_eq!(cache.secret(&key("a-token")), None);
 }
@@ -241,7 +262,7 @@ fn relist_affects_only_its_namespace() {
         imports(scope, Event::Init);
         let mut observed = import(1, 1, "c2");
         observed.import.key = own(scope, "a");
-        imports(scope, Event::InitApply((own(scope, "a"), Some(observed))));
+        imports(scope, Event::InitApply((own(scope, "a"), Ok(observed))));
         imports(scope, Event::InitDone);
     }
     assert!(cache.is_synced());

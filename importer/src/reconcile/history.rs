@@ -339,7 +339,7 @@ mod tests {
         let key = ObjectKey::new("default", "a");
         keep();
         assert!(!histories.take(&import("u").import).has_failed(), "the cache does not have the import");
-        cache.observe_import(&Scope::All, Event::Apply((key.clone(), Some(import("u")))));
+        cache.observe_import(&Scope::All, Event::Apply((key.clone(), Ok(import("u")))));
         keep();
         assert!(histories.take(&import("u").import).has_failed());
         keep();

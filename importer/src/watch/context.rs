@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::enqueue::enqueue;
 use crate::metrics::Metrics;
 use crate::model::key::ObjectKey;
-use crate::queue::Queue;
+use crate::queue::{Place, Queue};
 use crate::reconcile::history::Histories;
 
 /// The cache and queue that the watches fill, and everything else that they use.
@@ -32,8 +32,14 @@ impl WatchContext {
     /// Enqueues imports for immediate reconciliation, and forgets deleted ones.
     pub fn enqueue(&self, keys: Vec<ObjectKey>) {
         for key in enqueue(&self.queue, &self.cache, keys) {
-            self.queue.forget(&key);
             self.histories.forget(&key);
+            match self.cache.unreadable(&key) {
+                Some(import) => {
+                    let lane = self.cache.source_or_unlinked(&import.cluster_name).to_owned();
+                    self.queue.enqueue(key, Place { lane, is_link: false }, None);
+                }
+                None => self.queue.forget(&key),
+            }
         }
     }
 }

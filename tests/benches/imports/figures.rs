@@ -179,7 +179,7 @@ impl Figures {
                 Row::new(
                     "lists, and watches that ended",
                     format!("{}", target.lists + sources.lists),
-                    "3 watches that end, and 3 lists in pages of 500",
+                    "3 watches that end, and 3 lists, two of them in pages of 20",
                 ),
             ],
         }
