@@ -1,24 +1,25 @@
 //! Reconciles the serving certificate and the webhook configuration: whenever the configuration, the Secret or the
-//! files change, when a rotation step is due, and every hour.
+//! files change, when a certificate is due for renewal, and every hour.
 //!
 //! One task does both because they depend on each other: a certificate is served only when the API server trusts it,
 //! and the API server must trust the certificates that are served.
 //!
-//! A `provider` supplies the desired certificate: from `files`, or `generated`, stored in a `secret`, and changed by
-//! `rotation`. `trust` records since when the API server trusts which authorities. From it, `serving` decides when to
-//! replace the served certificate, and `ca_bundle` which authorities the `configuration` must list.
+//! A `provider` supplies the desired certificate: from `files`, or `generated`, stored with its `authority` in a
+//! `secret` according to the rules in `decide`. `trust` records since when the API server trusts which authorities.
+//! From it follow when `serving` replaces the served certificate, and which authorities the `configuration` must list.
 
 mod authorities;
-mod ca_bundle;
+mod authority;
 mod certificate;
 mod configuration;
+mod decide;
 mod files;
 #[cfg(test)]
 mod fixtures;
 mod generated;
+mod problem;
 mod provider;
 mod rate_limit;
-mod rotation;
 mod secret;
 mod serving;
 mod trust;
@@ -45,11 +46,10 @@ use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
 use self::authorities::Authorities;
-use self::ca_bundle::{CaBundleFacts, ca_bundle};
 use self::configuration::{Entries, NoEntry};
 use self::provider::CertificateProvider;
 use self::rate_limit::RateLimit;
-use self::serving::{Desired, Serving};
+use self::serving::Serving;
 use self::trust::TrustHistory;
 use crate::args::{Args, WebhookUrl};
 use crate::readiness::{Part, Readiness};
@@ -67,8 +67,9 @@ pub(crate) struct CertificateController {
     trust: TrustHistory,
     readiness: Arc<Readiness>,
     observed: Observed,
-    /// The last desired certificate, and since when it has not changed.
-    desired: Option<(Desired, Instant)>,
+    /// Authorities of the desired and the served certificate, and since when they have not changed. `None` if another
+    /// client maintains the CA bundle, or if there is no certificate yet.
+    needed: Option<(Authorities, Instant)>,
     rate_limit: RateLimit,
     /// Reported problems; each is reported once until the task succeeds.
     problems: BTreeMap<Task, String>,
@@ -82,7 +83,8 @@ enum Task {
     /// Observes the desired certificate.
     Provide,
     Serve,
-    Rotate,
+    /// Maintains the Secret.
+    Maintain,
     /// Writes the configuration.
     Register,
     /// Checks that the API server accepts the served certificate.
@@ -92,7 +94,7 @@ enum Task {
 impl Task {
     fn part(self) -> Part {
         match self {
-            Self::Provide | Self::Serve | Self::Rotate => Part::Certificate,
+            Self::Provide | Self::Serve | Self::Maintain => Part::Certificate,
             Self::Watch | Self::Register | Self::Verify => Part::Registration,
         }
     }
@@ -109,13 +111,13 @@ impl CertificateController {
     pub(crate) fn new(args: &Args, client: Client, readiness: Arc<Readiness>) -> anyhow::Result<Self> {
         Ok(Self {
             url: args.url.clone(),
-            provider: CertificateProvider::of(args, &client)?,
+            provider: CertificateProvider::of(args, client.clone()),
             api: Api::all(client),
             serving: Serving::placeholder(&args.names())?,
             trust: TrustHistory::new(args.certificate.certificate_overlap),
             readiness,
             observed: Observed::Unknown,
-            desired: None,
+            needed: None,
             rate_limit: RateLimit::default(),
             problems: BTreeMap::new(),
         })
@@ -174,12 +176,17 @@ impl CertificateController {
     async fn reconcile(&mut self) -> Duration {
         let (now, instant) = (Timestamp::now(), Instant::now());
         let serve = self.serve(now, instant);
-        let registered = self.register(now, instant).await;
+        let registered = self.register(instant).await;
         self.set_registration(now);
         let register = self.report(Task::Register, registered).unwrap_or(Some(RETRY));
-        let rotated = self.provider.rotate(self.serving.served(), &self.trust, now, instant).await;
-        let rotate = self.report(Task::Rotate, rotated).unwrap_or(Some(RETRY));
-        [serve, register, rotate].into_iter().flatten().fold(INTERVAL, Duration::min)
+        let may_trust = match &self.observed {
+            Observed::Unknown => true,
+            Observed::Found(_, Ok(entries)) => !entries.present.is_empty(),
+            Observed::NotFound | Observed::Found(_, Err(_)) => false,
+        };
+        let maintained = self.provider.maintain(may_trust, now, instant).await;
+        let maintain = self.report(Task::Maintain, maintained).unwrap_or(Some(RETRY));
+        [serve, register, maintain].into_iter().flatten().fold(INTERVAL, Duration::min)
     }
 
     /// Serves the desired certificate when possible; returns when to check again.
@@ -188,8 +195,11 @@ impl CertificateController {
         let wait = match self.report(Task::Serve, desired) {
             Some(desired) => {
                 let wait = self.serving.update(&desired, &self.trust, now, instant);
-                if self.desired.as_ref().is_none_or(|(before, _)| *before != desired) {
-                    self.desired = Some((desired, instant));
+                let signers = self.serving.served().map(|served| &served.signers);
+                let needed =
+                    desired.authorities.zip(signers).map(|(desired, signers)| desired.union(signers));
+                if self.needed.as_ref().map(|(before, _)| before) != needed.as_ref() {
+                    self.needed = needed.map(|needed| (needed, instant));
                 }
                 wait
             }
@@ -197,36 +207,25 @@ impl CertificateController {
             None => Some(RETRY),
         };
         let Some(served) = self.serving.served() else { return wait };
-        if let Err(problem) = served.certificate.check_time(now) {
+        if let Err(problem) = served.certificate.validity.check(now) {
             self.readiness.set(Part::Certificate, Err(problem.to_string()));
             return wait;
         }
         self.readiness.set(Part::Certificate, Ok(()));
-        let rest = served.certificate.end.duration_since(now).unsigned_abs();
+        let rest = served.certificate.validity.end.duration_since(now).unsigned_abs();
         Some(wait.map_or(rest, |wait| wait.min(rest)))
     }
 
     /// Writes address and CA bundle to the configuration; returns when to check again.
-    async fn register(&mut self, now: Timestamp, instant: Instant) -> Result<Option<Duration>, String> {
+    async fn register(&mut self, instant: Instant) -> Result<Option<Duration>, String> {
         let Observed::Found(configuration, Ok(entries)) = &self.observed else { return Ok(None) };
-        let Some((desired, desired_since)) = &self.desired else { return Ok(None) };
-        let (authorities, wait) = match &desired.authorities {
-            Some(desired) => {
-                let (trust, served, present) = (&self.trust, self.serving.served(), &entries.present);
-                let facts = CaBundleFacts {
-                    desired,
-                    served,
-                    present,
-                    trust,
-                    desired_since: *desired_since,
-                    now,
-                    instant,
-                };
-                let (authorities, wait) = ca_bundle(facts);
+        let (authorities, wait) = match &self.needed {
+            Some((needed, since)) => {
+                let (authorities, wait) = self.trust.ca_bundle(needed, *since, &entries.present, instant);
                 (Some(authorities), wait)
             }
-            // Other clients maintain both the CA bundle and the address.
-            None if self.url.is_none() => return Ok(None),
+            // Other clients maintain both the CA bundle and the address, or there is no certificate yet.
+            None if self.url.is_none() || self.serving.served().is_none() => return Ok(None),
             None => (None, None),
         };
         let Some(patch) = configuration::patch(configuration, self.url.as_ref(), authorities.as_ref()) else {
@@ -234,10 +233,6 @@ impl CertificateController {
         };
         if let Some(wait) = self.rate_limit.wait(instant) {
             return Ok(Some(wait));
-        }
-        // With an outdated Secret, this could remove an authority that another replica has just added.
-        if !self.provider.is_up_to_date().await? {
-            return Ok(Some(RETRY));
         }
         self.rate_limit.record_write(instant);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() };
@@ -288,8 +283,7 @@ impl CertificateController {
     /// Whether the certificate may be from a public authority, which the API server's system trusts: another client
     /// maintains the CA bundle, and there is a URL, because public authorities issue no certificates for Services.
     fn may_be_public(&self) -> bool {
-        let writes_bundle = self.desired.as_ref().is_some_and(|(desired, _)| desired.authorities.is_some());
-        !writes_bundle && self.url.is_some()
+        self.needed.is_none() && self.url.is_some()
     }
 
     /// Returns the value of a task's result, or reports its problem.

@@ -3,15 +3,9 @@
 use std::collections::BTreeSet;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use jiff::Timestamp;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-
-use crate::certificates::validity::validity;
-
-/// Maximum number of authorities to keep besides those that are needed. A rotation needs two.
-const MAX_KEPT: usize = 8;
 
 /// Certificates of trusted authorities, in DER.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -59,15 +53,6 @@ impl Authorities {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Vec<u8>> {
         self.0.iter()
     }
-
-    /// The newest authorities that have not expired, up to a limit, so that they do not accumulate.
-    #[must_use]
-    pub(crate) fn newest(&self, now: Timestamp) -> Self {
-        let with_start = |der: &Vec<u8>| Some((validity(der).filter(|(_, end)| *end > now)?.0, der.clone()));
-        let mut valid: Vec<_> = self.iter().filter_map(with_start).collect();
-        valid.sort();
-        valid.into_iter().rev().take(MAX_KEPT).map(|(_, der)| der).collect()
-    }
 }
 
 impl FromIterator<Vec<u8>> for Authorities {
@@ -82,7 +67,7 @@ impl std::fmt::Debug for Authorities {
     }
 }
 
-fn can_be_trusted(der: &CertificateDer<'_>) -> bool {
+pub(crate) fn can_be_trusted(der: &CertificateDer<'_>) -> bool {
     RootCertStore::empty().add(der.clone()).is_ok()
 }
 

@@ -64,7 +64,8 @@ impl Files {
         let path = self.paths.chain.display();
         desired
             .certificate
-            .check_time(now)
+            .validity
+            .check(now)
             .map_err(|problem| format!("the certificate in {path}: {problem}"))?;
         Ok(desired)
     }

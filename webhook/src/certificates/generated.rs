@@ -1,4 +1,4 @@
-//! Generated certificates, stored and rotated in a Secret.
+//! The generated certificate, which all replicas share in a Secret. `decide` has the rules.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use mcsa_runtime::errors;
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::certificates::certificate::Certificate;
+use crate::certificates::authority::Authority;
+use crate::certificates::decide::{AuthorityStep, Facts, Issued, Step, Stored, decide};
+use crate::certificates::problem::Problem;
 use crate::certificates::rate_limit::RateLimit;
-use crate::certificates::rotation::{RotationFacts, Step, Stored, decide};
 use crate::certificates::secret::{self, SecretStore};
-use crate::certificates::serving::{Desired, Served};
-use crate::certificates::trust::TrustHistory;
+use crate::certificates::serving::Desired;
 
 /// When to check again if the watch does not report a write.
 const RETRY: Duration = Duration::from_secs(5);
@@ -28,28 +28,32 @@ pub(crate) struct Generated {
     names: Vec<String>,
     lifetime: Duration,
     events: BoxStream<'static, watcher::Result<Option<Secret>>>,
-    observed: Option<ObservedSecret>,
+    observed: Option<Observed>,
+    /// The last valid contents of the Secret that were observed or written.
+    known: Option<Issued>,
     rate_limit: RateLimit,
 }
 
 /// The last observed Secret.
-struct ObservedSecret {
-    secret: Option<(Secret, Stored)>,
-    /// Since when its current certificate has not changed.
-    current_since: Instant,
+struct Observed {
+    secret: Option<Secret>,
+    stored: Stored,
+    /// Since when it has had no valid authority.
+    missing_since: Instant,
 }
 
 impl Generated {
     pub(crate) fn new(store: SecretStore, names: Vec<String>, lifetime: Duration) -> Self {
         let events = watch_object(store.api(), CERTIFICATE).default_backoff().boxed();
-        Self { store, names, lifetime, events, observed: None, rate_limit: RateLimit::default() }
+        let rate_limit = RateLimit::default();
+        Self { store, names, lifetime, events, observed: None, known: None, rate_limit }
     }
 
     /// Waits until the Secret changes.
     pub(crate) async fn changed(&mut self) -> Result<(), String> {
         match self.events.next().await {
             Some(Ok(secret)) => {
-                self.observe(secret, Instant::now());
+                self.observe(secret, Timestamp::now(), Instant::now());
                 Ok(())
             }
             Some(Err(error)) => {
@@ -59,86 +63,69 @@ impl Generated {
         }
     }
 
-    fn observe(&mut self, secret: Option<Secret>, instant: Instant) {
-        let secret =
-            secret.map(|secret| (secret::read(&secret), secret)).map(|(stored, secret)| (secret, stored));
-        let current =
-            |secret: &Option<(Secret, Stored)>| secret.as_ref().map(|(_, stored)| stored.current.clone());
-        let current_since = match &self.observed {
-            Some(observed) if current(&observed.secret) == current(&secret) => observed.current_since,
+    fn observe(&mut self, secret: Option<Secret>, now: Timestamp, instant: Instant) {
+        let stored = secret.as_ref().map_or_else(Stored::nothing, secret::read);
+        if let Ok(valid) = stored.valid(&self.names, now) {
+            self.known = Some(valid);
+        }
+        let missing_since = match &self.observed {
+            Some(observed) if observed.stored.authority.is_err() => observed.missing_since,
             _ => instant,
         };
-        self.observed = Some(ObservedSecret { secret, current_since });
+        self.observed = Some(Observed { secret, stored, missing_since });
     }
 
     /// The certificate in the Secret, if it can be served now; otherwise the reason.
     pub(crate) fn desired(&self, now: Timestamp) -> Result<Desired, String> {
-        let stored = match &self.observed {
-            None => return Err("not read yet".to_owned()),
-            Some(ObservedSecret { secret: None, .. }) => {
-                return Err(format!("Secret {SYSTEM_NAMESPACE}/{CERTIFICATE} does not exist"));
-            }
-            Some(ObservedSecret { secret: Some((_, stored)), .. }) => stored,
-        };
-        let current = stored.current.clone().and_then(|current| {
-            current.problem(&stored.authorities, &self.names, now).map_or(Ok(current), Err)
-        });
-        let problem =
-            |problem| format!("the certificate in Secret {SYSTEM_NAMESPACE}/{CERTIFICATE}: {problem}");
-        let certificate = current.map_err(problem)?;
-        Ok(Desired { certificate, authorities: Some(stored.authorities.clone()) })
+        let Some(observed) = &self.observed else { return Err("not read yet".to_owned()) };
+        let Issued { authority, certificate } = observed
+            .stored
+            .valid(&self.names, now)
+            .map_err(|problem| format!("Secret {SYSTEM_NAMESPACE}/{CERTIFICATE}: {problem}"))?;
+        Ok(Desired { certificate, authorities: Some(authority.certificates()) })
     }
 
-    /// Whether the Secret is still the last observed one: another replica may have written it, and this watch may lag.
-    pub(crate) async fn is_up_to_date(&mut self) -> Result<bool, String> {
-        let Some(observed) = &self.observed else { return Ok(false) };
-        let secret = observed.secret.as_ref().map(|(secret, _)| secret);
-        self.store.is_current(secret).await.map_err(|error| error.to_string())
-    }
-
-    /// Takes the next rotation step, if any; returns when to check again. The watch observes the result.
-    pub(crate) async fn rotate(
+    /// Writes the Secret if necessary; returns when to check again. The watch observes the result.
+    pub(crate) async fn maintain(
         &mut self,
-        served: Option<&Served>,
-        trust: &TrustHistory,
+        may_trust: bool,
         now: Timestamp,
         instant: Instant,
     ) -> Result<Option<Duration>, String> {
-        let Some(observed) = &self.observed else { return Ok(None) };
-        let stored = observed.secret.as_ref().map(|(_, stored)| stored);
-        let facts = RotationFacts {
+        let Some(Observed { secret, stored, missing_since }) = &self.observed else { return Ok(None) };
+        let facts = Facts {
             stored,
-            served,
+            known: self.known.as_ref(),
+            may_trust,
+            missing_for: instant.duration_since(*missing_since),
             names: &self.names,
-            trust,
-            current_since: observed.current_since,
             now,
-            instant,
         };
-        let step = decide(facts);
-        if let (Some(wait), false) = (self.rate_limit.wait(instant), matches!(step, Step::Wait(_))) {
+        let (authority, certificate, reason) = match decide(facts) {
+            Step::Wait(wait) => return Ok(Some(wait)),
+            Step::Write { authority, certificate, reason } => (authority, certificate, reason),
+        };
+        if let Some(wait) = self.rate_limit.wait(instant) {
             return Ok(Some(wait));
         }
-        let (stored, event) = match step {
-            Step::Wait(wait) => return Ok(wait),
-            Step::Prepare { current, authorities, reason } => {
-                let (new, authority) = Certificate::issue(&self.names, self.lifetime, now)
-                    .map_err(|problem| format!("{}: {problem}", self.names.join(", ")))?;
-                let authorities = authorities.union(&authority);
-                let stored = match current {
-                    Some(current) => Stored { authorities, current: Ok(current), next: Some(Ok(new)) },
-                    None => Stored { authorities, current: Ok(new), next: None },
-                };
-                (stored, format!("generated a certificate: {reason}"))
-            }
-            Step::Promote(stored) => (stored, "promoted the next certificate".to_owned()),
-            Step::Retire(stored) => (stored, "removed the authority of the previous certificate".to_owned()),
+        let issue = || {
+            let authority = match authority {
+                AuthorityStep::Keep(authority) => authority.clone(),
+                AuthorityStep::Renew(authority) => authority.renew(now)?,
+                AuthorityStep::Generate => Authority::generate(now)?,
+            };
+            let certificate = match certificate {
+                Some(certificate) => certificate.clone(),
+                None => authority.issue(&self.names, self.lifetime, now)?,
+            };
+            Ok::<_, Problem>(Issued { authority, certificate })
         };
+        let issued =
+            issue().map_err(|problem| format!("certificate for {}: {problem}", self.names.join(", ")))?;
         self.rate_limit.record_write(instant);
-        let secret = observed.secret.as_ref().map(|(secret, _)| secret);
-        if self.store.write(secret, &stored).await.map_err(|error| error.to_string())? {
-            let authorities = stored.authorities.len();
-            info!(secret = CERTIFICATE, authorities, "{event}");
+        if self.store.write(secret.as_ref(), &issued).await.map_err(|error| error.to_string())? {
+            info!(secret = CERTIFICATE, %reason, expires = %issued.certificate.validity.end, "wrote the certificate");
+            self.known = Some(issued);
         }
         Ok(Some(RETRY))
     }

@@ -11,8 +11,7 @@ use crate::args::Args;
 use crate::certificates::files::Files;
 use crate::certificates::generated::Generated;
 use crate::certificates::secret::SecretStore;
-use crate::certificates::serving::{Desired, Served};
-use crate::certificates::trust::TrustHistory;
+use crate::certificates::serving::Desired;
 
 /// Shorter lifetimes are for tests.
 const SHORTEST_LIFETIME: Duration = Duration::from_secs(3600);
@@ -25,20 +24,16 @@ pub(crate) enum CertificateProvider {
 }
 
 impl CertificateProvider {
-    pub(crate) fn of(args: &Args, client: &Client) -> anyhow::Result<Self> {
+    pub(crate) fn of(args: &Args, client: Client) -> Self {
         if let Some(paths) = args.certificate.files() {
-            return Ok(Self::Files(Box::new(Files::new(paths))));
+            return Self::Files(Box::new(Files::new(paths)));
         }
-        args.certificate.check()?;
         let lifetime = args.certificate.certificate_lifetime;
         if lifetime < SHORTEST_LIFETIME {
             warn!(?lifetime, "certificate lifetimes under an hour are only for tests");
         }
-        Ok(Self::Generated(Box::new(Generated::new(
-            SecretStore::new(client.clone()),
-            args.names(),
-            lifetime,
-        ))))
+        let generated = Generated::new(SecretStore::new(client), args.names(), lifetime);
+        Self::Generated(Box::new(generated))
     }
 
     /// Waits until the certificate changes.
@@ -59,24 +54,16 @@ impl CertificateProvider {
         }
     }
 
-    /// Whether the last observed certificate is the newest.
-    pub(crate) async fn is_up_to_date(&mut self) -> Result<bool, String> {
-        match self {
-            Self::Generated(generated) => generated.is_up_to_date().await,
-            Self::Files(_) => Ok(true),
-        }
-    }
-
-    /// Takes the next rotation step of a generated certificate; returns when the next one is due.
-    pub(crate) async fn rotate(
+    /// Maintains the stored certificate; returns when to check again. `may_trust`: whether the webhook
+    /// configuration trusts an authority, or is not known yet.
+    pub(crate) async fn maintain(
         &mut self,
-        served: Option<&Served>,
-        trust: &TrustHistory,
+        may_trust: bool,
         now: Timestamp,
         instant: Instant,
     ) -> Result<Option<Duration>, String> {
         match self {
-            Self::Generated(generated) => generated.rotate(served, trust, now, instant).await,
+            Self::Generated(generated) => generated.maintain(may_trust, now, instant).await,
             Self::Files(_) => Ok(None),
         }
     }

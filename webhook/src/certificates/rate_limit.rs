@@ -4,12 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Least time between two writes.
-const PAUSE: Duration = Duration::from_millis(500);
-
-/// Number of writes in a row without longer pauses: enough for rotations and a few edits. After them, each pause is
-/// twice the previous one.
-const BURST: u32 = 20;
+/// Least time between two writes, for each write in a row.
+const PAUSE: Duration = Duration::from_millis(250);
 
 const MAX_PAUSE: Duration = Duration::from_secs(300);
 
@@ -26,11 +22,9 @@ pub(crate) struct RateLimit {
 impl RateLimit {
     /// Time until the next write is allowed; `None` if it is allowed now.
     pub(crate) fn wait(&self, instant: Instant) -> Option<Duration> {
-        let doublings = 1_u32.checked_shl(self.writes.saturating_sub(BURST)).unwrap_or(u32::MAX);
-        let pause = PAUSE.saturating_mul(doublings).min(MAX_PAUSE);
-        self.last
-            .map(|last| pause.saturating_sub(instant.duration_since(last)))
-            .filter(|wait| !wait.is_zero())
+        let pause = PAUSE.saturating_mul(self.writes).min(MAX_PAUSE);
+        let wait = pause.saturating_sub(instant.duration_since(self.last?));
+        (!wait.is_zero()).then_some(wait)
     }
 
     pub(crate) fn record_write(&mut self, instant: Instant) {
@@ -46,26 +40,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn second_write_waits() {
+    fn pauses_grow_with_each_write() {
         let (start, mut rate_limit) = (Instant::now(), RateLimit::default());
         assert_eq!(rate_limit.wait(start), None);
         rate_limit.record_write(start);
-        assert_eq!(rate_limit.wait(start), Some(PAUSE));
         assert_eq!(rate_limit.wait(start + PAUSE / 4), Some(PAUSE * 3 / 4));
         assert_eq!(rate_limit.wait(start + PAUSE), None);
-    }
-
-    #[test]
-    fn pauses_grow_after_a_burst() {
-        let (start, mut rate_limit) = (Instant::now(), RateLimit::default());
-        let mut waits = Vec::new();
-        for _ in 0..100 {
-            rate_limit.record_write(start);
-            waits.extend(rate_limit.wait(start));
+        rate_limit.record_write(start + PAUSE);
+        assert_eq!(rate_limit.wait(start + PAUSE), Some(PAUSE * 2));
+        for _ in 0..2000 {
+            rate_limit.record_write(start + PAUSE);
         }
-        assert!(waits[..20].iter().all(|wait| *wait == PAUSE));
-        assert_eq!(waits[20..23], [PAUSE * 2, PAUSE * 4, PAUSE * 8]);
-        assert_eq!(waits[99], MAX_PAUSE);
+        assert_eq!(rate_limit.wait(start + PAUSE), Some(MAX_PAUSE));
         rate_limit.record_write(start + RESET_AFTER * 2);
         assert_eq!(rate_limit.wait(start + RESET_AFTER * 2), Some(PAUSE));
     }

@@ -1,4 +1,4 @@
-//! The Secret that stores the generated certificates for all replicas.
+//! The Secret that stores the generated certificate and its authority for all replicas.
 
 use std::collections::BTreeMap;
 
@@ -6,24 +6,19 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
 use mcsa_credentials::contract::SYSTEM_NAMESPACE;
 use mcsa_credentials::contract::webhook::{CERTIFICATE, FIELD_MANAGER};
 use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::certificates::authorities::Authorities;
-use crate::certificates::certificate::{Certificate, Problem};
-use crate::certificates::rotation::Stored;
+use crate::certificates::authority::Authority;
+use crate::certificates::certificate::Certificate;
+use crate::certificates::decide::{Issued, Stored};
+use crate::certificates::problem::Problem;
 
 const TYPE: &str = "kubernetes.io/tls";
-const AUTHORITIES: &str = "ca.crt";
-const CURRENT: Pair = ("tls.crt", "tls.key");
-const NEXT: Pair = ("next.crt", "next.key");
-
-/// Keys of a certificate and of its private key.
-type Pair = (&'static str, &'static str);
 
 /// A call to the API server failed.
 #[derive(Debug, thiserror::Error)]
@@ -48,21 +43,14 @@ impl SecretStore {
         self.secrets.clone()
     }
 
-    /// Whether the Secret is still the observed one.
-    pub(crate) async fn is_current(&self, observed: Option<&Secret>) -> Result<bool, SecretStoreError> {
-        let found = self.call("get", self.secrets.get_opt(CERTIFICATE)).await?.flatten();
-        let version = |secret: &Secret| (secret.uid(), secret.resource_version());
-        Ok(found.as_ref().map(version) == observed.map(version))
-    }
-
     /// Writes the Secret; returns `false` if it has changed since it was observed.
     pub(crate) async fn write(
         &self,
         observed: Option<&Secret>,
-        stored: &Stored,
+        issued: &Issued,
     ) -> Result<bool, SecretStoreError> {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() };
-        let data = Some(data(stored));
+        let data = Some(data(issued));
         let written = match observed {
             // Its resourceVersion is the precondition.
             Some(secret) => {
@@ -87,7 +75,7 @@ impl SecretStore {
         match with_deadline(call).await {
             Ok(result) => Ok(Some(result)),
             // Created, changed or deleted by another client.
-            Err(kube::Error::Api(status)) if verb != "get" && status.code == 409 => Ok(None),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
             Err(kube::Error::Api(status)) if verb == "update" && status.is_not_found() => Ok(None),
             Err(error) => Err(SecretStoreError { verb, reason: errors::line(&error) }),
         }
@@ -95,32 +83,25 @@ impl SecretStore {
 }
 
 pub(crate) fn read(secret: &Secret) -> Stored {
-    let value = |key| secret.data.as_ref().and_then(|data: &BTreeMap<_, ByteString>| data.get(key));
     let text = |key: &'static str| {
-        let text = value(key).and_then(|value| String::from_utf8(value.0.clone()).ok());
+        let value = secret.data.as_ref().and_then(|data| data.get(key));
+        let text = value.and_then(|value| String::from_utf8(value.0.clone()).ok());
         text.ok_or(Problem::Unreadable(key))
     };
-    let pair = |(chain, key): Pair| Certificate::read(&text(chain)?, SecretString::from(text(key)?));
-    let has_next = value(NEXT.0).or(value(NEXT.1)).is_some();
-    Stored {
-        authorities: value(AUTHORITIES).map(|pem| Authorities::read(&pem.0)).unwrap_or_default(),
-        current: pair(CURRENT),
-        next: has_next.then(|| pair(NEXT)),
-    }
+    let key = |key| text(key).map(SecretString::from);
+    let authority = || Authority::read(&text("ca.crt")?, key("ca.key")?);
+    let certificate = || Certificate::read(&text("tls.crt")?, key("tls.key")?);
+    Stored { authority: authority(), certificate: certificate() }
 }
 
-fn data(stored: &Stored) -> BTreeMap<String, ByteString> {
-    let mut data = BTreeMap::new();
-    let mut put = |key: &str, text: &str| data.insert(key.to_owned(), ByteString(text.as_bytes().to_vec()));
-    put(AUTHORITIES, &stored.authorities.pem());
-    let next = stored.next.as_ref();
-    for (pair, certificate) in [(CURRENT, Some(&stored.current)), (NEXT, next)] {
-        if let Some(Ok(certificate)) = certificate {
-            put(pair.0, &certificate.chain);
-            put(pair.1, certificate.key.expose_secret());
-        }
-    }
-    data
+fn data(Issued { authority, certificate }: &Issued) -> BTreeMap<String, ByteString> {
+    let values = [
+        ("ca.crt", authority.certificates().pem()),
+        ("ca.key", authority.key.expose_secret().to_owned()),
+        ("tls.crt", certificate.chain.clone()),
+        ("tls.key", certificate.key.expose_secret().to_owned()),
+    ];
+    values.into_iter().map(|(key, text)| (key.to_owned(), ByteString(text.into_bytes()))).collect()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::certificates::authorities::Authorities;
+use crate::certificates::authority::Authority;
 use crate::certificates::certificate::Certificate;
 use crate::certificates::trust::TrustHistory;
 
@@ -36,10 +37,8 @@ pub(crate) struct Served {
 pub(crate) enum Switch {
     /// Immediately, for this reason.
     Now(&'static str),
-    /// When it has been trusted for long enough.
-    After(Duration),
-    /// It is not trusted yet.
-    WhenTrusted,
+    /// When it has been trusted for long enough; `None` if it is not trusted yet.
+    After(Option<Duration>),
 }
 
 /// Decides when to replace the served certificate. No request fails because of it: either all API servers accept the
@@ -55,13 +54,9 @@ pub(crate) fn switch(
     if trust.problem(served, now).is_some() {
         return Switch::Now("the API server does not trust the served certificate");
     }
-    if trust.same_signer(served, desired, now) {
-        return Switch::Now("signed by the same authority");
-    }
-    match trust.wait(desired, 1, now, instant) {
+    match trust.wait(desired, now, instant) {
         Some(Duration::ZERO) => Switch::Now("trusted for long enough"),
-        Some(wait) => Switch::After(wait),
-        None => Switch::WhenTrusted,
+        wait => Switch::After(wait),
     }
 }
 
@@ -75,7 +70,9 @@ pub(crate) struct Serving {
 impl Serving {
     /// Serves a placeholder until there is a certificate, so that clients get a TLS error that explains the problem.
     pub(crate) fn placeholder(names: &[String]) -> anyhow::Result<Self> {
-        let (placeholder, _) = Certificate::issue(names, PLACEHOLDER_LIFETIME, Timestamp::now())
+        let now = Timestamp::now();
+        let placeholder = Authority::generate(now)
+            .and_then(|authority| authority.issue(names, PLACEHOLDER_LIFETIME, now))
             .with_context(|| format!("can't generate a certificate for {}", names.join(", ")))?;
         let tls = RustlsConfig::from_config(placeholder.config);
         Ok(Self { tls, served: None, expiry: watch::Sender::new(None) })
@@ -112,19 +109,19 @@ impl Serving {
                 self.serve(desired, reason, trust, now);
                 None
             }
-            Switch::After(wait) => Some(wait),
-            Switch::WhenTrusted => None,
+            Switch::After(wait) => wait,
         }
     }
 
     fn serve(&mut self, desired: &Desired, reason: &str, trust: &TrustHistory, now: Timestamp) {
-        let certificate = &desired.certificate;
-        let known = trust.trusted().union(&desired.authorities.clone().unwrap_or_default());
-        let signers = certificate.signers(&known, now);
-        let trusted = trust.trusted().len();
-        info!(reason, expires = %certificate.end, trusted, "serving a new certificate");
+        let Desired { certificate, authorities } = desired;
+        let signers = certificate.signers(&authorities.clone().unwrap_or_default(), now);
+        // The file of authorities may be of another certificate.
+        let signers = if signers.is_empty() { certificate.signers(&trust.trusted(), now) } else { signers };
+        let expires = certificate.validity.end;
+        info!(reason, %expires, trusted = trust.trusted().len(), "serving a new certificate");
         self.tls.reload_from_config(certificate.config.clone());
-        self.expiry.send_replace(Some(certificate.end));
+        self.expiry.send_replace(Some(expires));
         self.served = Some(Served { certificate: certificate.clone(), signers });
     }
 }
@@ -132,8 +129,7 @@ impl Serving {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certificates::fixtures::{NOW, issue, issue_at, names};
-    use jiff::SignedDuration;
+    use crate::certificates::fixtures::{LIFETIME, NOW, authority, days, issue, issue_at, names};
 
     const OVERLAP: Duration = Duration::from_secs(60);
 
@@ -150,10 +146,10 @@ mod tests {
         assert!(now(&switch(&trust, None, &new, start)), "nothing is served");
         assert!(now(&switch(&trust, Some(&old), &new, start)), "the served certificate is untrusted");
         trust.observe(&its, names(), start);
-        assert_eq!(switch(&trust, Some(&old), &new, half), Switch::WhenTrusted);
+        assert_eq!(switch(&trust, Some(&old), &new, half), Switch::After(None));
         trust.observe(&its.clone().union(&others), names(), half);
-        assert_eq!(switch(&trust, Some(&old), &new, half), Switch::After(OVERLAP));
-        assert_eq!(switch(&trust, Some(&old), &new, start + OVERLAP), Switch::After(OVERLAP / 2));
+        assert_eq!(switch(&trust, Some(&old), &new, half), Switch::After(Some(OVERLAP)));
+        assert_eq!(switch(&trust, Some(&old), &new, start + OVERLAP), Switch::After(Some(OVERLAP / 2)));
         assert!(now(&switch(&trust, Some(&old), &new, half + OVERLAP)), "trusted for long enough");
         trust.observe(&others, names(), start);
         assert!(now(&switch(&trust, Some(&old), &new, start)), "the served certificate is no longer trusted");
@@ -161,10 +157,24 @@ mod tests {
 
     #[test]
     fn expired_certificate_is_replaced_at_once() {
-        let (old, its) = issue_at(NOW - SignedDuration::from_hours(91 * 24));
+        let (old, its) = issue_at(NOW - days(91));
         let (new, _) = issue();
         let mut trust = TrustHistory::new(OVERLAP);
         trust.observe(&its, names(), Instant::now());
         assert!(matches!(switch(Some(&old), &new, &trust, NOW, Instant::now()), Switch::Now(_)));
+    }
+
+    #[test]
+    fn certificate_of_the_same_or_the_renewed_authority_is_trusted() {
+        let authority = authority(NOW - days(2500));
+        let renewed = authority.renew(NOW).unwrap();
+        let (start, mut trust) = (Instant::now(), TrustHistory::new(OVERLAP));
+        trust.observe(&authority.certificates(), names(), start);
+        let old = authority.issue(&names(), LIFETIME, NOW - days(60)).unwrap();
+        for issuer in [authority, renewed] {
+            let new = issuer.issue(&names(), LIFETIME, NOW).unwrap();
+            let switch = switch(Some(&old), &new, &trust, NOW, start + OVERLAP);
+            assert_eq!(switch, Switch::Now("trusted for long enough"));
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Records since when the API server trusts which authorities, according to the watched configuration.
+//! Which authorities the API server trusts, and since when, according to the watched configuration. From this, decides
+//! when a certificate may be served, and which authorities the configuration must list.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,11 +8,12 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::certificates::authorities::Authorities;
-use crate::certificates::certificate::{Certificate, Problem};
+use crate::certificates::certificate::Certificate;
+use crate::certificates::problem::Problem;
 
 /// How long to keep an authority that this replica does not need, in overlaps. Must exceed the time for which the
 /// mounted files of two replicas may differ.
-const FOREIGN_OVERLAPS: u32 = 10;
+const KEPT_OVERLAPS: u32 = 10;
 
 /// The observed history of the CA bundle, in memory. After a restart, it begins with the first observation, so its
 /// times may be too late, but never too early.
@@ -40,64 +42,39 @@ impl TrustHistory {
         certificate.problem(&self.trusted(), &self.names, now)
     }
 
-    /// Since when the API server accepts this certificate; `None` if it does not.
-    pub(crate) fn since(&self, certificate: &Certificate, now: Timestamp) -> Option<Instant> {
+    /// Time until all API servers accept the certificate; `None` if the watched one does not.
+    pub(crate) fn wait(
+        &self,
+        certificate: &Certificate,
+        now: Timestamp,
+        instant: Instant,
+    ) -> Option<Duration> {
         if self.problem(certificate, now).is_some() {
             return None;
         }
         let signers = certificate.signers(&self.trusted(), now);
-        signers.iter().filter_map(|der| self.since.get(der).copied()).min()
+        let since = signers.iter().filter_map(|der| self.since.get(der)).min()?;
+        Some(remaining(*since, self.overlap, instant))
     }
 
-    /// Time until the watched API server has accepted the certificate for `overlaps` overlaps; `None` if it does not
-    /// accept it yet.
-    pub(crate) fn wait(
+    /// The authorities that the configuration must list, and the time until they change next: those that this replica
+    /// has needed since `needed_since`, and for a while all that are listed, `present`, because another replica may
+    /// serve, or be about to serve, a certificate of theirs.
+    pub(crate) fn ca_bundle(
         &self,
-        certificate: &Certificate,
-        overlaps: u32,
-        now: Timestamp,
-        instant: Instant,
-    ) -> Option<Duration> {
-        self.since(certificate, now).map(|since| remaining(since, self.overlap * overlaps, instant))
-    }
-
-    /// Time until no replica serves the previous certificate any more, which `certificate` replaced at
-    /// `current_since`. `None` if the replicas can't serve `certificate` yet.
-    pub(crate) fn retirement_wait(
-        &self,
-        certificate: &Certificate,
-        current_since: Instant,
-        now: Timestamp,
-        instant: Instant,
-    ) -> Option<Duration> {
-        let trusted = self.wait(certificate, 2, now, instant)?;
-        Some(trusted.max(remaining(current_since, self.overlap, instant)))
-    }
-
-    /// Whether the same trusted authority signed both, so that clients that accept one accept the other.
-    pub(crate) fn same_signer(&self, one: &Certificate, other: &Certificate, now: Timestamp) -> bool {
-        let signers = |certificate: &Certificate| match self.problem(certificate, now) {
-            None => certificate.signers(&self.trusted(), now),
-            Some(_) => Authorities::default(),
-        };
-        !signers(one).intersection(&signers(other)).is_empty()
-    }
-
-    /// Those of the authorities that were added less than [`FOREIGN_OVERLAPS`] overlaps ago, because another replica
-    /// may be about to need them; and the time until the first of them is older.
-    pub(crate) fn recent(
-        &self,
-        authorities: &Authorities,
+        needed: &Authorities,
+        needed_since: Instant,
+        present: &Authorities,
         instant: Instant,
     ) -> (Authorities, Option<Duration>) {
         let wait = |der: &Vec<u8>| {
-            self.since
-                .get(der)
-                .map_or(self.overlap, |&since| remaining(since, self.overlap * FOREIGN_OVERLAPS, instant))
+            let since = self.since.get(der).map_or(instant, |&since| since.max(needed_since));
+            remaining(since, self.overlap * KEPT_OVERLAPS, instant)
         };
-        let recent: Authorities = authorities.iter().filter(|der| !wait(der).is_zero()).cloned().collect();
-        let first = recent.iter().map(wait).min();
-        (recent, first)
+        let others = present.difference(needed);
+        let kept: Authorities = others.iter().filter(|der| !wait(der).is_zero()).cloned().collect();
+        let first = kept.iter().map(wait).min();
+        (kept.union(needed), first)
     }
 
     pub(crate) fn trusted(&self) -> Authorities {
@@ -116,6 +93,7 @@ mod tests {
     use crate::certificates::fixtures::{NOW, issue, names};
 
     const OVERLAP: Duration = Duration::from_secs(60);
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn trust_counts_from_the_last_uninterrupted_observation() {
@@ -123,18 +101,15 @@ mod tests {
         let mut trust = TrustHistory::new(OVERLAP);
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(trust.since(&one, NOW), None);
+        assert_eq!(trust.wait(&one, NOW, start), None);
         trust.observe(&ours, names(), start);
         trust.observe(&ours.clone().union(&others), names(), at(30));
-        assert_eq!(trust.since(&one, NOW), Some(start));
-        assert_eq!(trust.wait(&one, 1, NOW, at(30)), Some(Duration::from_secs(30)));
-        assert_eq!(trust.wait(&one, 2, NOW, at(30)), Some(Duration::from_secs(90)));
-        assert_eq!(trust.wait(&one, 1, NOW, at(61)), Some(Duration::ZERO));
-        assert_eq!(trust.recent(&ours.clone().union(&others), at(600)), (others.clone(), Some(OVERLAP / 2)));
+        assert_eq!(trust.wait(&one, NOW, at(30)), Some(SECOND * 30));
+        assert_eq!(trust.wait(&one, NOW, at(61)), Some(Duration::ZERO));
         trust.observe(&others, names(), at(70));
-        assert_eq!(trust.since(&one, NOW), None);
+        assert_eq!(trust.wait(&one, NOW, at(70)), None);
         trust.observe(&ours, names(), at(80));
-        assert_eq!(trust.since(&one, NOW), Some(at(80)));
+        assert_eq!(trust.wait(&one, NOW, at(80)), Some(OVERLAP));
     }
 
     #[test]
@@ -142,17 +117,35 @@ mod tests {
         let (one, ours) = issue();
         let mut trust = TrustHistory::new(OVERLAP);
         trust.observe(&ours, vec!["other.example.svc".into()], Instant::now());
-        assert_eq!(trust.since(&one, NOW), None);
-        assert!(!trust.same_signer(&one, &one, NOW));
+        assert_eq!(trust.wait(&one, NOW, Instant::now()), None);
         assert!(matches!(trust.problem(&one, NOW), Some(Problem::WrongName { .. })));
     }
 
     #[test]
-    fn same_signer_requires_a_common_authority() {
-        let ((one, ours), (other, others)) = (issue(), issue());
+    fn unneeded_authority_is_removed_after_a_while() {
+        let ((_, ours), (_, others)) = (issue(), issue());
+        let both = ours.clone().union(&others);
         let mut trust = TrustHistory::new(OVERLAP);
-        trust.observe(&ours.union(&others), names(), Instant::now());
-        assert!(trust.same_signer(&one, &one, NOW));
-        assert!(!trust.same_signer(&one, &other, NOW), "each is trusted by its own authority");
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let bundle = |trust: &TrustHistory, needed, needed_since, present, seconds| {
+            trust.ca_bundle(needed, at(needed_since), present, at(seconds))
+        };
+        let nothing = Authorities::default();
+        assert_eq!(bundle(&trust, &ours, 0, &nothing, 0), (ours.clone(), None));
+        // An entry lists it, but not all.
+        assert_eq!(bundle(&trust, &ours, 0, &others, 0), (both.clone(), Some(OVERLAP * 10)));
+        trust.observe(&both, names(), start);
+        assert_eq!(bundle(&trust, &both, 0, &both, 9999), (both.clone(), None));
+        assert_eq!(bundle(&trust, &ours, 0, &both, 599), (both.clone(), Some(SECOND)));
+        assert_eq!(bundle(&trust, &ours, 0, &both, 600), (ours.clone(), None));
+        // It was needed until later.
+        assert_eq!(bundle(&trust, &ours, 900, &both, 1499), (both.clone(), Some(SECOND)));
+        assert_eq!(bundle(&trust, &ours, 900, &both, 1500), (ours.clone(), None));
+        // It was added later.
+        trust.observe(&ours, names(), at(900));
+        trust.observe(&both, names(), at(2000));
+        assert_eq!(bundle(&trust, &ours, 0, &both, 2599), (both.clone(), Some(SECOND)));
+        assert_eq!(bundle(&trust, &ours, 0, &ours, 2600), (ours.clone(), None));
     }
 }

@@ -1,7 +1,6 @@
 use super::*;
 use crate::certificates::certificate::Certificate;
-use crate::certificates::fixtures::{NOW, issue, issue_at};
-use jiff::SignedDuration;
+use crate::certificates::fixtures::{NOW, issue};
 use rstest::rstest;
 
 #[test]
@@ -15,16 +14,6 @@ fn equal_sets_have_the_same_pem() {
     assert_eq!(Authorities::read(read.pem().as_bytes()), both);
     assert_eq!(both.intersection(&one), one);
     assert_eq!((both.len(), one.intersection(&other).is_empty()), (2, true));
-}
-
-#[test]
-fn only_the_newest_are_kept() {
-    let at = |day: i64| NOW + SignedDuration::from_hours(24 * day);
-    let each: Vec<_> = (0..20).map(|day| issue_at(at(day)).1).collect();
-    let all = each.iter().fold(Authorities::default(), Authorities::union);
-    let newest = each[12..].iter().fold(Authorities::default(), Authorities::union);
-    assert_eq!(all.newest(at(20)), newest);
-    assert_eq!(all.newest(at(200)), Authorities::default(), "all have expired");
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use jiff::SignedDuration;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rstest::rstest;
 
 use super::*;
@@ -30,16 +32,6 @@ fn all_names_must_match(#[case] names: &[&str], #[case] fine: bool) {
     let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
     let (certificate, authorities) = issue();
     assert_eq!(certificate.problem(&authorities, &names, NOW).is_none(), fine);
-}
-
-#[rstest]
-#[case::three_months(90 * 24 * 3600, 60 * DAY * 3600)]
-#[case::seconds(30, 20)]
-fn lifetime_excludes_the_skew(#[case] lifetime: u64, #[case] renewal: i64) {
-    mcsa_runtime::tls::install_provider();
-    let (certificate, _) = Certificate::issue(&names(), Duration::from_secs(lifetime), NOW).unwrap();
-    assert_eq!(certificate.renewal().duration_since(NOW).as_secs(), renewal);
-    assert_eq!(certificate.end.duration_since(NOW).unsigned_abs().as_secs(), lifetime);
 }
 
 #[test]
