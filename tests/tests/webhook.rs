@@ -1,4 +1,4 @@
-//! The webhook with a real API server: generated certificates and certificates from files, rotations, damaged Secrets,
+//! The webhook with a real API server: generated certificates and certificates from files, renewals, damaged Secrets,
 //! rollouts, and a lost API server. No request may fail.
 
 mod client;

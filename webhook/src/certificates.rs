@@ -50,7 +50,7 @@ use self::configuration::{Entries, NoEntry};
 use self::provider::CertificateProvider;
 use self::rate_limit::RateLimit;
 use self::serving::Serving;
-use self::trust::TrustHistory;
+use self::trust::Trust;
 use crate::args::{Args, WebhookUrl};
 use crate::readiness::{Part, Readiness};
 
@@ -64,7 +64,7 @@ pub(crate) struct CertificateController {
     url: Option<WebhookUrl>,
     provider: CertificateProvider,
     serving: Serving,
-    trust: TrustHistory,
+    trust: Trust,
     readiness: Arc<Readiness>,
     observed: Observed,
     /// Authorities of the desired and the served certificate, and since when they have not changed. `None` if another
@@ -114,7 +114,7 @@ impl CertificateController {
             provider: CertificateProvider::of(args, client.clone()),
             api: Api::all(client),
             serving: Serving::placeholder(&args.names())?,
-            trust: TrustHistory::new(args.certificate.certificate_overlap),
+            trust: Trust::new(args.certificate.certificate_overlap),
             readiness,
             observed: Observed::Unknown,
             needed: None,
@@ -165,7 +165,7 @@ impl CertificateController {
             Some(Ok(Entries { trusted, names, .. })) => (trusted.clone(), names.clone()),
             _ => Default::default(),
         };
-        self.trust.observe(&trusted, names, Instant::now());
+        self.trust.observe(trusted, names, Instant::now());
         self.observed = match configuration.zip(entries) {
             Some((configuration, entries)) => Observed::Found(Box::new(configuration), entries),
             None => Observed::NotFound,
@@ -179,12 +179,7 @@ impl CertificateController {
         let registered = self.register(instant).await;
         self.set_registration(now);
         let register = self.report(Task::Register, registered).unwrap_or(Some(RETRY));
-        let may_trust = match &self.observed {
-            Observed::Unknown => true,
-            Observed::Found(_, Ok(entries)) => !entries.present.is_empty(),
-            Observed::NotFound | Observed::Found(_, Err(_)) => false,
-        };
-        let maintained = self.provider.maintain(may_trust, now, instant).await;
+        let maintained = self.provider.maintain(now, instant).await;
         let maintain = self.report(Task::Maintain, maintained).unwrap_or(Some(RETRY));
         [serve, register, maintain].into_iter().flatten().fold(INTERVAL, Duration::min)
     }

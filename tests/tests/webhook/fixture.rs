@@ -15,6 +15,7 @@ use mcsa_tests::{
     Cluster, Imports, Process, Proxy, eventually, kubemcsa_ok, pod_lister_import, program, set_webhook_url,
     wait_for_default_service_account,
 };
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "reviewed";
@@ -139,6 +140,23 @@ impl Fixture {
 
     pub fn secrets(&self) -> Api<Secret> {
         Api::namespaced(self.cluster.client(), SYSTEM_NAMESPACE)
+    }
+
+    /// The authority in the webhook's Secret.
+    pub async fn authority(&self) -> anyhow::Result<String> {
+        self.secret_value("ca.crt").await
+    }
+
+    /// Puts another authority into the webhook's Secret. Returns it.
+    pub async fn put_other_authority(&self) -> anyhow::Result<String> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.distinguished_name.push(DnType::CommonName, "multicluster-service-account-webhook CA");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        let values = json!({ "ca.crt": authority.pem(), "ca.key": authority.key().serialize_pem() });
+        let patch = Patch::Merge(json!({ "stringData": values }));
+        self.secrets().patch(CERTIFICATE, &PatchParams::default(), &patch).await?;
+        Ok(authority.pem())
     }
 
     /// A value of the webhook's Secret.

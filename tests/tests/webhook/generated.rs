@@ -32,10 +32,11 @@ async fn served_by_both(fixture: &Fixture, [one, other]: &[Replica; 2]) -> anyho
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rotations_fail_no_request() -> anyhow::Result<()> {
+async fn renewals_fail_no_request() -> anyhow::Result<()> {
     let flags = ["--certificate-lifetime=27s", "--certificate-overlap=1s"];
     let (fixture, replicas) = two_replicas(&flags).await?;
     let mut load = Load::on(&fixture, &replicas.each_ref().map(|replica| replica.address)).await;
+    let (authority, bundle) = (fixture.authority().await?, fixture.bundle().await?);
     let mut before = served_by_both(&fixture, &replicas).await?;
     for _ in 0..2 {
         before = eventually_within(Duration::from_secs(90), "both serve another certificate", async || {
@@ -48,47 +49,59 @@ async fn rotations_fail_no_request() -> anyhow::Result<()> {
     }
     let [one, other] = &load.end().await?[..] else { anyhow::bail!("not two replicas") };
     ensure!(one.len() >= 3 && one == other, "{} and {} certificates were served", one.len(), other.len());
+    ensure!(fixture.authority().await? == authority, "the authority was replaced");
+    ensure!(fixture.bundle().await? == bundle, "the CA bundle has changed");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deleted_or_damaged_secret_fails_no_request() -> anyhow::Result<()> {
+async fn deleted_or_damaged_secret_is_restored() -> anyhow::Result<()> {
     let (fixture, replicas) = two_replicas(&["--certificate-overlap=1s"]).await?;
     let mut load = Load::on(&fixture, &replicas.each_ref().map(|replica| replica.address)).await;
-    let mut keys = vec![fixture.secret_value("tls.key").await?];
+    let (served, bundle) = (served_by_both(&fixture, &replicas).await?, fixture.bundle().await?);
+    let before = fixture.secrets().get(CERTIFICATE).await?.data;
     let damage = |data: Value| Some(json!({ "metadata": { "labels": { "own": "label" } }, "data": data }));
     for damaged in [
         None,
         damage(json!({ "tls.key": "eA==" })),
         damage(json!({ "tls.crt": "eA==" })),
         damage(json!({ "ca.crt": "" })),
-        damage(json!({ "ca.crt": null, "tls.crt": "", "tls.key": "" })),
+        damage(json!({ "ca.key": null })),
+        damage(json!({ "ca.crt": null, "ca.key": "eA==", "tls.crt": "", "tls.key": "" })),
     ] {
-        let before = served_by_both(&fixture, &replicas).await?;
         match &damaged {
             None => drop(fixture.secrets().delete(CERTIFICATE, &DeleteParams::default()).await?),
             Some(patch) => {
                 fixture.secrets().patch(CERTIFICATE, &PatchParams::default(), &Patch::Merge(patch)).await?;
             }
         }
-        eventually("the rotation to another certificate has finished", async || {
+        eventually("the Secret is restored", async || {
             load.check()?;
-            ensure!(
-                served_by_both(&fixture, &replicas).await? != before,
-                "the previous certificate is served"
-            );
-            ensure!(fixture.secret_value("next.crt").await.is_err(), "another rotation is in progress");
-            let (stored, bundle) = (fixture.secret_value("ca.crt").await?, fixture.bundle().await?);
-            ensure!(stored == bundle, "another authority is trusted");
-            ensure!(stored.matches("BEGIN").count() == 1, "more than one authority is trusted");
+            let secret = fixture.secrets().get(CERTIFICATE).await?;
+            ensure!(secret.data == before, "it has other contents");
+            let labels = secret.metadata.labels.unwrap_or_default();
+            ensure!(damaged.is_none() || labels.contains_key("own"), "a label was removed");
             Ok(())
         })
         .await;
-        let labels = fixture.secrets().get(CERTIFICATE).await?.metadata.labels.unwrap_or_default();
-        ensure!(damaged.is_none() || labels.contains_key("own"), "a label was removed");
-        keys.push(fixture.secret_value("tls.key").await?);
+        ensure!(served_by_both(&fixture, &replicas).await? == served, "another certificate is served");
+        ensure!(fixture.bundle().await? == bundle, "another authority is trusted");
     }
+    let mut keys = vec![fixture.secret_value("tls.key").await?, fixture.secret_value("ca.key").await?];
+
+    // The replicas adopt another authority, and then forget the first.
+    let authority = fixture.put_other_authority().await?;
+    eventually("both serve a certificate of the other authority", async || {
+        load.check()?;
+        ensure!(fixture.bundle().await? == authority, "it is not the only one that is trusted");
+        ensure!(served_by_both(&fixture, &replicas).await? != served, "the previous certificate is served");
+        Ok(())
+    })
+    .await;
+    ensure!(fixture.authority().await? == authority, "the other authority was replaced");
     load.end().await?;
+
+    keys.extend([fixture.secret_value("tls.key").await?, fixture.secret_value("ca.key").await?]);
     for log in replicas.each_ref().map(|replica| replica.process.log()) {
         ensure!(log.contains("TRACE"), "the log is not at trace level");
         for key in &keys {
@@ -102,31 +115,31 @@ async fn deleted_or_damaged_secret_fails_no_request() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn restarted_webhook_continues_the_rotation() -> anyhow::Result<()> {
+async fn restarted_webhook_needs_the_key_of_the_authority() -> anyhow::Result<()> {
     let fixture = Fixture::start().await?;
-    let long_overlap = ["--certificate-overlap=1h"];
-    let first = fixture.webhook("first", &long_overlap).await?;
-    fixture.reviews_pods().await;
-    let before = call(first.address, &fixture.bundle().await?).await?.certificate;
-    // Starts a rotation that takes hours.
-    fixture.secrets().delete(CERTIFICATE, &DeleteParams::default()).await?;
-    let next =
-        eventually("another certificate is prepared", async || fixture.secret_value("next.crt").await).await;
-    first.process.kill();
-
-    let second = fixture.webhook("second", &long_overlap).await?;
+    let flags = ["--certificate-overlap=1s"];
+    let first = fixture.webhook("first", &flags).await?;
     fixture.reviews_pods().await;
     let bundle = fixture.bundle().await?;
-    ensure!(bundle.matches("BEGIN").count() == 2, "{bundle}");
+    let before = call(first.address, &bundle).await?.certificate;
+    first.process.kill();
+
+    let second = fixture.webhook("second", &flags).await?;
+    fixture.reviews_pods().await;
+    ensure!(fixture.bundle().await? == bundle, "another authority is trusted");
     ensure!(call(second.address, &bundle).await?.certificate == before, "another certificate is served");
-    ensure!(fixture.secret_value("next.crt").await? == next, "another certificate is prepared again");
     second.process.kill();
 
-    let third = fixture.webhook("third", &["--certificate-overlap=1s"]).await?;
-    eventually("the rotation has finished", async || {
-        ensure!(fixture.secret_value("tls.crt").await? == next, "it is not");
-        ensure!(fixture.bundle().await?.matches("BEGIN").count() == 1, "the old authority is trusted");
-        ensure!(call(third.address, &fixture.bundle().await?).await?.certificate != before, "not served");
+    let no_key = json!({ "data": { "ca.key": null } });
+    fixture.secrets().patch(CERTIFICATE, &PatchParams::default(), &Patch::Merge(no_key)).await?;
+    let third = fixture.webhook("third", &flags).await?;
+    eventually("another authority is trusted", async || {
+        let (stored, bundle) = (fixture.authority().await?, fixture.bundle().await?);
+        ensure!(stored == bundle && stored.matches("BEGIN").count() == 1, "the previous one is");
+        ensure!(
+            call(third.address, &bundle).await?.certificate != before,
+            "the previous certificate is served"
+        );
         Ok(())
     })
     .await;

@@ -12,7 +12,7 @@ async fn edited_entries_are_restored() -> anyhow::Result<()> {
     let fixture = Fixture::start().await?;
     let webhook = fixture.webhook("webhook", &["--certificate-overlap=1s"]).await?;
     fixture.reviews_pods().await;
-    let own = fixture.secret_value("ca.crt").await?;
+    let own = fixture.authority().await?;
 
     let others = serde_json::to_value(k8s_openapi::ByteString(fixture.cluster.ca_pem().as_bytes().to_vec()))?;
     let with_others = fixture.cluster.ca_pem().to_owned() + &own;
@@ -43,6 +43,6 @@ async fn edited_entries_are_restored() -> anyhow::Result<()> {
         .await;
         fixture.reviews_pods().await;
     }
-    ensure!(fixture.secret_value("ca.crt").await? == own, "another certificate was generated");
+    ensure!(fixture.authority().await? == own, "another authority was generated");
     Ok(())
 }

@@ -1,10 +1,8 @@
-//! Rights that are revoked during a rotation.
+//! Rights that are revoked while another authority is adopted.
 
 use std::sync::Arc;
 
 use anyhow::ensure;
-use kube::api::DeleteParams;
-use mcsa_credentials::contract::webhook::CERTIFICATE;
 use mcsa_tests::eventually;
 
 use super::client::call;
@@ -49,7 +47,7 @@ async fn served_certificate_stays_until_the_next_one_is_trusted() -> anyhow::Res
     let before = call(webhook.address, &bundle).await?.certificate;
 
     fixture.allow_patch(false).await?;
-    fixture.secrets().delete(CERTIFICATE, &DeleteParams::default()).await?;
+    fixture.put_other_authority().await?;
     logs_failed_patch(&webhook).await;
     load.continues().await?;
     ensure!(fixture.bundle().await? == bundle, "the configuration was patched anyway");

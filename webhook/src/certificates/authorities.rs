@@ -67,7 +67,7 @@ impl std::fmt::Debug for Authorities {
     }
 }
 
-pub(crate) fn can_be_trusted(der: &CertificateDer<'_>) -> bool {
+fn can_be_trusted(der: &CertificateDer<'_>) -> bool {
     RootCertStore::empty().add(der.clone()).is_ok()
 }
 

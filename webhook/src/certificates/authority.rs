@@ -1,6 +1,6 @@
-//! The authority of generated certificates. Its key is stored, so that a renewed certificate is signed by an authority
-//! that API servers already trust. A renewed authority has the same key and the same subject, so that each certificate
-//! of the old one is also one of the new one, and the other way around.
+//! The authority of generated certificates. Its key is stored, so that API servers already trust the authority of a
+//! renewed certificate. A renewed authority has the same key and subject, so API servers that trust either of the two
+//! accept the certificates of both.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
 use x509_parser::parse_x509_certificate;
 
-use crate::certificates::authorities::{Authorities, can_be_trusted};
+use crate::certificates::authorities::Authorities;
 use crate::certificates::certificate::Certificate;
 use crate::certificates::problem::Problem;
 use crate::certificates::validity::Validity;
@@ -24,12 +24,13 @@ use crate::certificates::validity::Validity;
 /// Ten years.
 const LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+const COMMON_NAME: &str = "multicluster-service-account-webhook CA";
+
 const UNREADABLE: Problem = Problem::Unreadable("ca.crt");
 
 #[derive(Clone)]
 pub(crate) struct Authority {
     certificate: CertificateDer<'static>,
-    common_name: String,
     /// The private key, in PEM.
     pub key: SecretString,
     pub validity: Validity,
@@ -37,41 +38,31 @@ pub(crate) struct Authority {
 
 impl Authority {
     pub(crate) fn generate(now: Timestamp) -> Result<Self, Problem> {
-        // A unique name: verifiers try only the authorities with the name of the issuer.
-        let common_name = format!("multicluster-service-account-webhook CA {}", now.as_microsecond());
         let key = KeyPair::generate()?;
-        Self::of(&self_signed(&common_name, &key, now)?, key.serialize_pem().into())
+        Self::of(self_signed(&key, now)?, key.serialize_pem().into())
     }
 
-    /// Parses the first certificate and its key in PEM.
+    /// Parses a certificate and its key in PEM.
     pub(crate) fn read(pem: &str, key: SecretString) -> Result<Self, Problem> {
-        let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| UNREADABLE)?;
-        Self::of(&certificate, key)
+        Self::of(CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| UNREADABLE)?, key)
     }
 
-    /// Checks that it can sign, and that it can be renewed, by trying the latter.
-    fn of(certificate: &CertificateDer<'static>, key: SecretString) -> Result<Self, Problem> {
-        let (_, parsed) = parse_x509_certificate(certificate).map_err(|_| UNREADABLE)?;
-        if !parsed.is_ca() || !can_be_trusted(certificate) {
-            return Err(Problem::NotRenewable("it is not an authority"));
-        }
-        let common_name = parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
-        let common_name = common_name.unwrap_or_default().to_owned();
-        let renewed = self_signed(&common_name, &key_pair(&key)?, Timestamp::UNIX_EPOCH)?;
-        let (_, renewed) = parse_x509_certificate(&renewed).map_err(|_| UNREADABLE)?;
-        if renewed.public_key().raw != parsed.public_key().raw {
-            return Err(Problem::NotRenewable("ca.key is not its key"));
-        }
-        if renewed.subject().as_raw() != parsed.subject().as_raw() {
-            return Err(Problem::NotRenewable("its subject is not just a common name in UTF-8"));
-        }
-        let validity = Validity::of(certificate).ok_or(UNREADABLE)?;
-        Ok(Self { certificate: certificate.clone(), common_name, key, validity })
+    fn of(certificate: CertificateDer<'static>, key: SecretString) -> Result<Self, Problem> {
+        let validity = Validity::of(&certificate).ok_or(UNREADABLE)?;
+        let authority = Self { certificate, key, validity };
+        // The renewed authority must have the same certificates.
+        let renewed = self_signed(&authority.key_pair()?, Timestamp::UNIX_EPOCH)?;
+        let is_own = identity(&authority.certificate) == identity(&renewed);
+        if is_own { Ok(authority) } else { Err(Problem::Foreign) }
     }
 
     /// The same authority with a later end.
     pub(crate) fn renew(&self, now: Timestamp) -> Result<Self, Problem> {
-        Self::of(&self_signed(&self.common_name, &key_pair(&self.key)?, now)?, self.key.clone())
+        Self::of(self_signed(&self.key_pair()?, now)?, self.key.clone())
+    }
+
+    fn key_pair(&self) -> Result<KeyPair, Problem> {
+        KeyPair::from_pem(self.key.expose_secret()).map_err(|_| Problem::Unreadable("ca.key"))
     }
 
     /// Generates a certificate for these DNS names and addresses.
@@ -86,11 +77,11 @@ impl Authority {
         server.use_authority_key_identifier_extension = true;
         server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let (own, own_key) = (params(&[], &self.common_name, self.validity)?, key_pair(&self.key)?);
+        let issuer = Issuer::new(params(&[], COMMON_NAME, self.validity)?, self.key_pair()?);
         let key = KeyPair::generate()?;
-        let chain = server.signed_by(&key, &Issuer::from_params(&own, &own_key))?.pem();
+        let chain = server.signed_by(&key, &issuer)?.pem();
         let certificate = Certificate::read(&chain, key.serialize_pem().into())?;
-        // An authority of another program may have constraints.
+        // Names may be invalid, and an authority of another program may have constraints.
         certificate.problem(&self.certificates(), names, now).map_or(Ok(certificate), Err)
     }
 
@@ -113,16 +104,15 @@ impl fmt::Debug for Authority {
     }
 }
 
-fn key_pair(key: &SecretString) -> Result<KeyPair, Problem> {
-    KeyPair::from_pem(key.expose_secret()).map_err(|_| Problem::Unreadable("ca.key"))
+/// What must not change when an authority is renewed: whether it is one, its subject and its public key.
+fn identity(certificate: &[u8]) -> Option<(bool, &[u8], &[u8])> {
+    let (_, parsed) = parse_x509_certificate(certificate).ok()?;
+    let parsed = &parsed.tbs_certificate;
+    Some((parsed.is_ca(), parsed.subject.as_raw(), parsed.subject_pki.raw))
 }
 
-fn self_signed(
-    common_name: &str,
-    key: &KeyPair,
-    now: Timestamp,
-) -> Result<CertificateDer<'static>, rcgen::Error> {
-    let mut params = params(&[], common_name, Validity::from_now(LIFETIME, now))?;
+fn self_signed(key: &KeyPair, now: Timestamp) -> Result<CertificateDer<'static>, rcgen::Error> {
+    let mut params = params(&[], COMMON_NAME, Validity::from_now(LIFETIME, now))?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params.self_signed(key)?.der().clone())

@@ -1,17 +1,17 @@
 //! Decides what to write to the Secret, as a pure function. All replicas follow these rules:
 //!
-//! 1. A valid authority in the Secret is never replaced by another one. All replicas serve a certificate of it, also a
-//!    replica that knows another authority: it continues to serve its certificate until the configuration has trusted
-//!    the authority in the Secret for a while (see `trust`).
-//! 2. A certificate that is invalid or due for renewal is replaced by one of the same authority: by the one that the
-//!    replica knows, if that is valid, so that a damaged Secret changes nothing, or by a new one.
+//! 1. A valid authority in the Secret is never replaced by another one. A replica that serves a certificate of another
+//!    authority adopts it: the configuration lists both, and the replica serves a certificate of the new authority when
+//!    the configuration has listed it for a while (`serving`).
+//! 2. A certificate that is invalid or due for renewal is replaced by one of the same authority: the one that the
+//!    replica knows, if that is valid, so that a damaged Secret changes nothing, or a new one.
 //! 3. An authority that is due for renewal is renewed with the same key, so that trust does not change.
-//! 4. If the Secret does not exist, or has no valid authority, a replica that knows an authority writes it again. A
-//!    replica that knows none generates one; but if the configuration trusts an authority, another replica probably
-//!    knows it, so it first waits for that replica for [`RESTORE_WAIT`].
+//! 4. If there is no valid authority in the Secret, a replica writes the one that it knows, or else a new one.
 //!
-//! Each write requires the version of the Secret that was observed, or its absence. So of several replicas, one
-//! succeeds, and rule 1 applies to the others: they end with one authority, whichever it is.
+//! Each write requires the version of the Secret that was observed, or that none exists. So if several replicas write,
+//! one succeeds, and rule 1 applies to the others. They end with one authority, whichever it is: a new replica may
+//! replace the authority of a deleted Secret before the others restore it, but the others continue to serve their
+//! certificate meanwhile, and the configuration trusts it.
 
 use std::time::Duration;
 
@@ -20,9 +20,6 @@ use jiff::Timestamp;
 use crate::certificates::authority::Authority;
 use crate::certificates::certificate::Certificate;
 use crate::certificates::problem::Problem;
-
-/// How long a replica that knows no authority waits for others to restore the Secret. They observe its deletion at once.
-const RESTORE_WAIT: Duration = Duration::from_secs(10);
 
 /// An authority and a valid certificate of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,10 +57,6 @@ pub(crate) struct Facts<'a> {
     pub stored: &'a Stored,
     /// The last valid contents of the Secret that this replica has observed or written.
     pub known: Option<&'a Issued>,
-    /// Whether the configuration trusts an authority, or is not known yet.
-    pub may_trust: bool,
-    /// How long the Secret has had no valid authority.
-    pub missing_for: Duration,
     /// Names that the certificate must be valid for.
     pub names: &'a [String],
     pub now: Timestamp,
@@ -89,13 +82,10 @@ pub(crate) enum AuthorityStep<'a> {
 }
 
 pub(crate) fn decide(facts: Facts<'_>) -> Step<'_> {
-    let Facts { stored, known, may_trust, missing_for, names, now } = facts;
+    let Facts { stored, known, names, now } = facts;
     let authority = match (&stored.authority, known) {
         (Ok(authority), _) => authority,
         (Err(_), Some(known)) => &known.authority,
-        (Err(_), None) if may_trust && missing_for < RESTORE_WAIT => {
-            return Step::Wait(RESTORE_WAIT.saturating_sub(missing_for));
-        }
         (Err(problem), None) => {
             let (authority, reason) = (AuthorityStep::Generate, problem.clone());
             return Step::Write { authority, certificate: None, reason };

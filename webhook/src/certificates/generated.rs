@@ -7,6 +7,7 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::{WatchStreamExt, watcher, watcher::watch_object};
+use kube::{Api, Client};
 use mcsa_credentials::contract::SYSTEM_NAMESPACE;
 use mcsa_credentials::contract::webhook::CERTIFICATE;
 use mcsa_runtime::errors;
@@ -17,43 +18,37 @@ use crate::certificates::authority::Authority;
 use crate::certificates::decide::{AuthorityStep, Facts, Issued, Step, Stored, decide};
 use crate::certificates::problem::Problem;
 use crate::certificates::rate_limit::RateLimit;
-use crate::certificates::secret::{self, SecretStore};
+use crate::certificates::secret;
 use crate::certificates::serving::Desired;
 
 /// When to check again if the watch does not report a write.
 const RETRY: Duration = Duration::from_secs(5);
 
 pub(crate) struct Generated {
-    store: SecretStore,
+    secrets: Api<Secret>,
     names: Vec<String>,
     lifetime: Duration,
     events: BoxStream<'static, watcher::Result<Option<Secret>>>,
-    observed: Option<Observed>,
+    /// The last observed Secret, and its contents.
+    observed: Option<(Option<Secret>, Stored)>,
     /// The last valid contents of the Secret that were observed or written.
     known: Option<Issued>,
     rate_limit: RateLimit,
 }
 
-/// The last observed Secret.
-struct Observed {
-    secret: Option<Secret>,
-    stored: Stored,
-    /// Since when it has had no valid authority.
-    missing_since: Instant,
-}
-
 impl Generated {
-    pub(crate) fn new(store: SecretStore, names: Vec<String>, lifetime: Duration) -> Self {
-        let events = watch_object(store.api(), CERTIFICATE).default_backoff().boxed();
+    pub(crate) fn new(client: Client, names: Vec<String>, lifetime: Duration) -> Self {
+        let secrets = Api::namespaced(client, SYSTEM_NAMESPACE);
+        let events = watch_object(secrets.clone(), CERTIFICATE).default_backoff().boxed();
         let rate_limit = RateLimit::default();
-        Self { store, names, lifetime, events, observed: None, known: None, rate_limit }
+        Self { secrets, names, lifetime, events, observed: None, known: None, rate_limit }
     }
 
     /// Waits until the Secret changes.
     pub(crate) async fn changed(&mut self) -> Result<(), String> {
         match self.events.next().await {
             Some(Ok(secret)) => {
-                self.observe(secret, Timestamp::now(), Instant::now());
+                self.observe(secret, Timestamp::now());
                 Ok(())
             }
             Some(Err(error)) => {
@@ -63,23 +58,18 @@ impl Generated {
         }
     }
 
-    fn observe(&mut self, secret: Option<Secret>, now: Timestamp, instant: Instant) {
+    fn observe(&mut self, secret: Option<Secret>, now: Timestamp) {
         let stored = secret.as_ref().map_or_else(Stored::nothing, secret::read);
         if let Ok(valid) = stored.valid(&self.names, now) {
             self.known = Some(valid);
         }
-        let missing_since = match &self.observed {
-            Some(observed) if observed.stored.authority.is_err() => observed.missing_since,
-            _ => instant,
-        };
-        self.observed = Some(Observed { secret, stored, missing_since });
+        self.observed = Some((secret, stored));
     }
 
     /// The certificate in the Secret, if it can be served now; otherwise the reason.
     pub(crate) fn desired(&self, now: Timestamp) -> Result<Desired, String> {
-        let Some(observed) = &self.observed else { return Err("not read yet".to_owned()) };
-        let Issued { authority, certificate } = observed
-            .stored
+        let Some((_, stored)) = &self.observed else { return Err("not read yet".to_owned()) };
+        let Issued { authority, certificate } = stored
             .valid(&self.names, now)
             .map_err(|problem| format!("Secret {SYSTEM_NAMESPACE}/{CERTIFICATE}: {problem}"))?;
         Ok(Desired { certificate, authorities: Some(authority.certificates()) })
@@ -88,19 +78,11 @@ impl Generated {
     /// Writes the Secret if necessary; returns when to check again. The watch observes the result.
     pub(crate) async fn maintain(
         &mut self,
-        may_trust: bool,
         now: Timestamp,
         instant: Instant,
     ) -> Result<Option<Duration>, String> {
-        let Some(Observed { secret, stored, missing_since }) = &self.observed else { return Ok(None) };
-        let facts = Facts {
-            stored,
-            known: self.known.as_ref(),
-            may_trust,
-            missing_for: instant.duration_since(*missing_since),
-            names: &self.names,
-            now,
-        };
+        let Some((secret, stored)) = &self.observed else { return Ok(None) };
+        let facts = Facts { stored, known: self.known.as_ref(), names: &self.names, now };
         let (authority, certificate, reason) = match decide(facts) {
             Step::Wait(wait) => return Ok(Some(wait)),
             Step::Write { authority, certificate, reason } => (authority, certificate, reason),
@@ -123,7 +105,7 @@ impl Generated {
         let issued =
             issue().map_err(|problem| format!("certificate for {}: {problem}", self.names.join(", ")))?;
         self.rate_limit.record_write(instant);
-        if self.store.write(secret.as_ref(), &issued).await.map_err(|error| error.to_string())? {
+        if secret::write(&self.secrets, secret.as_ref(), &issued).await? {
             info!(secret = CERTIFICATE, %reason, expires = %issued.certificate.validity.end, "wrote the certificate");
             self.known = Some(issued);
         }

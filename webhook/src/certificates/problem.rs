@@ -10,9 +10,9 @@ pub(crate) enum Problem {
     /// A part is missing or not valid PEM.
     #[error("{0} can't be read")]
     Unreadable(&'static str),
-    /// Another program has generated the authority, in a way that this webhook can't repeat.
-    #[error("ca.crt can't be renewed: {0}")]
-    NotRenewable(&'static str),
+    /// For example, its key is missing, as with cert-manager.
+    #[error("ca.crt is not an authority of this webhook with the key ca.key")]
+    Foreign,
     /// For example, the key belongs to another certificate.
     #[error("it can't be served: {0}")]
     Unservable(TlsError),

@@ -10,7 +10,6 @@ use tracing::warn;
 use crate::args::Args;
 use crate::certificates::files::Files;
 use crate::certificates::generated::Generated;
-use crate::certificates::secret::SecretStore;
 use crate::certificates::serving::Desired;
 
 /// Shorter lifetimes are for tests.
@@ -32,8 +31,7 @@ impl CertificateProvider {
         if lifetime < SHORTEST_LIFETIME {
             warn!(?lifetime, "certificate lifetimes under an hour are only for tests");
         }
-        let generated = Generated::new(SecretStore::new(client), args.names(), lifetime);
-        Self::Generated(Box::new(generated))
+        Self::Generated(Box::new(Generated::new(client, args.names(), lifetime)))
     }
 
     /// Waits until the certificate changes.
@@ -54,16 +52,14 @@ impl CertificateProvider {
         }
     }
 
-    /// Maintains the stored certificate; returns when to check again. `may_trust`: whether the webhook
-    /// configuration trusts an authority, or is not known yet.
+    /// Maintains the stored certificate; returns when to check again.
     pub(crate) async fn maintain(
         &mut self,
-        may_trust: bool,
         now: Timestamp,
         instant: Instant,
     ) -> Result<Option<Duration>, String> {
         match self {
-            Self::Generated(generated) => generated.maintain(may_trust, now, instant).await,
+            Self::Generated(generated) => generated.maintain(now, instant).await,
             Self::Files(_) => Ok(None),
         }
     }

@@ -12,7 +12,7 @@ use tracing::info;
 use crate::certificates::authorities::Authorities;
 use crate::certificates::authority::Authority;
 use crate::certificates::certificate::Certificate;
-use crate::certificates::trust::TrustHistory;
+use crate::certificates::trust::Trust;
 
 /// Lifetime of the placeholder certificate, which no client trusts.
 const PLACEHOLDER_LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -32,31 +32,32 @@ pub(crate) struct Served {
     pub signers: Authorities,
 }
 
-/// When to serve the desired certificate.
+/// When to replace the served certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Switch {
     /// Immediately, for this reason.
     Now(&'static str),
-    /// When it has been trusted for long enough; `None` if it is not trusted yet.
-    After(Option<Duration>),
+    /// After this time, or when the desired certificate is trusted.
+    Wait(Option<Duration>),
 }
 
-/// Decides when to replace the served certificate. No request fails because of it: either all API servers accept the
-/// new certificate, or they reject the served one anyway.
+/// No request fails because of the switch: either all API servers accept the desired certificate, or they reject the
+/// served one anyway.
 pub(crate) fn switch(
     served: Option<&Certificate>,
     desired: &Certificate,
-    trust: &TrustHistory,
+    trust: &Trust,
     now: Timestamp,
     instant: Instant,
 ) -> Switch {
-    let Some(served) = served else { return Switch::Now("first certificate") };
-    if trust.problem(served, now).is_some() {
-        return Switch::Now("the API server does not trust the served certificate");
-    }
-    match trust.wait(desired, now, instant) {
-        Some(Duration::ZERO) => Switch::Now("trusted for long enough"),
-        wait => Switch::After(wait),
+    match (served, trust.wait(instant)) {
+        (None, _) => Switch::Now("first certificate"),
+        (Some(served), _) if trust.problem(served, now).is_some() => {
+            Switch::Now("the API server does not trust the served certificate")
+        }
+        _ if trust.problem(desired, now).is_some() => Switch::Wait(None),
+        (_, Duration::ZERO) => Switch::Now("trusted for long enough"),
+        (_, wait) => Switch::Wait(Some(wait)),
     }
 }
 
@@ -96,7 +97,7 @@ impl Serving {
     pub(crate) fn update(
         &mut self,
         desired: &Desired,
-        trust: &TrustHistory,
+        trust: &Trust,
         now: Timestamp,
         instant: Instant,
     ) -> Option<Duration> {
@@ -109,15 +110,15 @@ impl Serving {
                 self.serve(desired, reason, trust, now);
                 None
             }
-            Switch::After(wait) => wait,
+            Switch::Wait(wait) => wait,
         }
     }
 
-    fn serve(&mut self, desired: &Desired, reason: &str, trust: &TrustHistory, now: Timestamp) {
+    fn serve(&mut self, desired: &Desired, reason: &str, trust: &Trust, now: Timestamp) {
         let Desired { certificate, authorities } = desired;
         let signers = certificate.signers(&authorities.clone().unwrap_or_default(), now);
         // The file of authorities may be of another certificate.
-        let signers = if signers.is_empty() { certificate.signers(&trust.trusted(), now) } else { signers };
+        let signers = if signers.is_empty() { certificate.signers(trust.trusted(), now) } else { signers };
         let expires = certificate.validity.end;
         info!(reason, %expires, trusted = trust.trusted().len(), "serving a new certificate");
         self.tls.reload_from_config(certificate.config.clone());
@@ -136,40 +137,30 @@ mod tests {
     #[test]
     fn certificate_is_replaced_when_trusted() {
         let ((old, its), (new, others)) = (issue(), issue());
-        let mut trust = TrustHistory::new(OVERLAP);
-        let start = Instant::now();
-        let half = start + OVERLAP / 2;
-        let switch =
-            |trust: &TrustHistory, served, desired, instant| switch(served, desired, trust, NOW, instant);
-        let now = |switch: &Switch| matches!(switch, Switch::Now(_));
-
-        assert!(now(&switch(&trust, None, &new, start)), "nothing is served");
-        assert!(now(&switch(&trust, Some(&old), &new, start)), "the served certificate is untrusted");
-        trust.observe(&its, names(), start);
-        assert_eq!(switch(&trust, Some(&old), &new, half), Switch::After(None));
-        trust.observe(&its.clone().union(&others), names(), half);
-        assert_eq!(switch(&trust, Some(&old), &new, half), Switch::After(Some(OVERLAP)));
-        assert_eq!(switch(&trust, Some(&old), &new, start + OVERLAP), Switch::After(Some(OVERLAP / 2)));
-        assert!(now(&switch(&trust, Some(&old), &new, half + OVERLAP)), "trusted for long enough");
-        trust.observe(&others, names(), start);
-        assert!(now(&switch(&trust, Some(&old), &new, start)), "the served certificate is no longer trusted");
-    }
-
-    #[test]
-    fn expired_certificate_is_replaced_at_once() {
-        let (old, its) = issue_at(NOW - days(91));
-        let (new, _) = issue();
-        let mut trust = TrustHistory::new(OVERLAP);
-        trust.observe(&its, names(), Instant::now());
-        assert!(matches!(switch(Some(&old), &new, &trust, NOW, Instant::now()), Switch::Now(_)));
+        let (start, mut trust) = (Instant::now(), Trust::new(OVERLAP));
+        let switch = |trust: &Trust, served, seconds| {
+            super::switch(served, &new, trust, NOW, start + Duration::from_secs(seconds))
+        };
+        assert_eq!(switch(&trust, None, 0), Switch::Now("first certificate"));
+        let is_untrusted = Switch::Now("the API server does not trust the served certificate");
+        assert_eq!(switch(&trust, Some(&old), 0), is_untrusted);
+        trust.observe(its.clone(), names(), start);
+        assert_eq!(switch(&trust, Some(&old), 99), Switch::Wait(None));
+        let (expired, _) = issue_at(NOW - days(91));
+        assert_eq!(switch(&trust, Some(&expired), 99), is_untrusted);
+        trust.observe(its.union(&others), names(), start + OVERLAP);
+        assert_eq!(switch(&trust, Some(&old), 61), Switch::Wait(Some(Duration::from_secs(59))));
+        assert_eq!(switch(&trust, Some(&old), 120), Switch::Now("trusted for long enough"));
+        trust.observe(others, names(), start);
+        assert_eq!(switch(&trust, Some(&old), 121), is_untrusted);
     }
 
     #[test]
     fn certificate_of_the_same_or_the_renewed_authority_is_trusted() {
         let authority = authority(NOW - days(2500));
         let renewed = authority.renew(NOW).unwrap();
-        let (start, mut trust) = (Instant::now(), TrustHistory::new(OVERLAP));
-        trust.observe(&authority.certificates(), names(), start);
+        let (start, mut trust) = (Instant::now(), Trust::new(OVERLAP));
+        trust.observe(authority.certificates(), names(), start);
         let old = authority.issue(&names(), LIFETIME, NOW - days(60)).unwrap();
         for issuer in [authority, renewed] {
             let new = issuer.issue(&names(), LIFETIME, NOW).unwrap();

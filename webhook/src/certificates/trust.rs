@@ -1,7 +1,6 @@
-//! Which authorities the API server trusts, and since when, according to the watched configuration. From this, decides
+//! Which authorities the API server trusts, and since when, according to the watched configuration. From this follows
 //! when a certificate may be served, and which authorities the configuration must list.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,50 +14,46 @@ use crate::certificates::problem::Problem;
 /// mounted files of two replicas may differ.
 const KEPT_OVERLAPS: u32 = 10;
 
-/// The observed history of the CA bundle, in memory. After a restart, it begins with the first observation, so its
-/// times may be too late, but never too early.
+/// The last observed CA bundle, and since when it has not changed. After a restart, that is since the first
+/// observation, so it may be too late, but never too early.
 #[derive(Debug)]
-pub(crate) struct TrustHistory {
-    since: BTreeMap<Vec<u8>, Instant>,
+pub(crate) struct Trust {
+    trusted: Authorities,
     names: Vec<String>,
+    since: Instant,
     overlap: Duration,
 }
 
-impl TrustHistory {
+impl Trust {
     /// `overlap` must exceed the time by which one API server may observe a change later than another.
     pub(crate) fn new(overlap: Duration) -> Self {
-        Self { since: BTreeMap::new(), names: Vec::new(), overlap }
+        Self { trusted: Authorities::default(), names: Vec::new(), since: Instant::now(), overlap }
     }
 
     /// Records which authorities the API server trusts now, and which hosts it calls.
-    pub(crate) fn observe(&mut self, trusted: &Authorities, names: Vec<String>, instant: Instant) {
-        let since = |der: &Vec<u8>| self.since.get(der).copied().unwrap_or(instant);
-        self.since = trusted.iter().map(|der| (der.clone(), since(der))).collect();
-        self.names = names;
+    pub(crate) fn observe(&mut self, trusted: Authorities, names: Vec<String>, instant: Instant) {
+        if trusted != self.trusted {
+            self.since = instant;
+        }
+        (self.trusted, self.names) = (trusted, names);
+    }
+
+    pub(crate) fn trusted(&self) -> &Authorities {
+        &self.trusted
     }
 
     /// Why the API server would reject this certificate.
     pub(crate) fn problem(&self, certificate: &Certificate, now: Timestamp) -> Option<Problem> {
-        certificate.problem(&self.trusted(), &self.names, now)
+        certificate.problem(&self.trusted, &self.names, now)
     }
 
-    /// Time until all API servers accept the certificate; `None` if the watched one does not.
-    pub(crate) fn wait(
-        &self,
-        certificate: &Certificate,
-        now: Timestamp,
-        instant: Instant,
-    ) -> Option<Duration> {
-        if self.problem(certificate, now).is_some() {
-            return None;
-        }
-        let signers = certificate.signers(&self.trusted(), now);
-        let since = signers.iter().filter_map(|der| self.since.get(der)).min()?;
-        Some(remaining(*since, self.overlap, instant))
+    /// Time until all API servers have observed the CA bundle.
+    pub(crate) fn wait(&self, instant: Instant) -> Duration {
+        remaining(self.since, self.overlap, instant)
     }
 
     /// The authorities that the configuration must list, and the time until they change next: those that this replica
-    /// has needed since `needed_since`, and for a while all that are listed, `present`, because another replica may
+    /// has needed since `needed_since`, and for a while also the others that are `present`, because another replica may
     /// serve, or be about to serve, a certificate of theirs.
     pub(crate) fn ca_bundle(
         &self,
@@ -67,18 +62,9 @@ impl TrustHistory {
         present: &Authorities,
         instant: Instant,
     ) -> (Authorities, Option<Duration>) {
-        let wait = |der: &Vec<u8>| {
-            let since = self.since.get(der).map_or(instant, |&since| since.max(needed_since));
-            remaining(since, self.overlap * KEPT_OVERLAPS, instant)
-        };
-        let others = present.difference(needed);
-        let kept: Authorities = others.iter().filter(|der| !wait(der).is_zero()).cloned().collect();
-        let first = kept.iter().map(wait).min();
-        (kept.union(needed), first)
-    }
-
-    pub(crate) fn trusted(&self) -> Authorities {
-        self.since.keys().cloned().collect()
+        let all = present.clone().union(needed);
+        let wait = remaining(self.since.max(needed_since), self.overlap * KEPT_OVERLAPS, instant);
+        if all == *needed || wait.is_zero() { (needed.clone(), None) } else { (all, Some(wait)) }
     }
 }
 
@@ -89,63 +75,46 @@ fn remaining(since: Instant, duration: Duration, instant: Instant) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
     use crate::certificates::fixtures::{NOW, issue, names};
 
     const OVERLAP: Duration = Duration::from_secs(60);
-    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn trust_counts_from_the_last_uninterrupted_observation() {
+    fn trust_counts_from_the_last_change() {
         let ((one, ours), (_, others)) = (issue(), issue());
-        let mut trust = TrustHistory::new(OVERLAP);
-        let start = Instant::now();
+        let (start, mut trust) = (Instant::now(), Trust::new(OVERLAP));
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(trust.wait(&one, NOW, start), None);
-        trust.observe(&ours, names(), start);
-        trust.observe(&ours.clone().union(&others), names(), at(30));
-        assert_eq!(trust.wait(&one, NOW, at(30)), Some(SECOND * 30));
-        assert_eq!(trust.wait(&one, NOW, at(61)), Some(Duration::ZERO));
-        trust.observe(&others, names(), at(70));
-        assert_eq!(trust.wait(&one, NOW, at(70)), None);
-        trust.observe(&ours, names(), at(80));
-        assert_eq!(trust.wait(&one, NOW, at(80)), Some(OVERLAP));
-    }
-
-    #[test]
-    fn certificate_for_another_name_is_not_accepted() {
-        let (one, ours) = issue();
-        let mut trust = TrustHistory::new(OVERLAP);
-        trust.observe(&ours, vec!["other.example.svc".into()], Instant::now());
-        assert_eq!(trust.wait(&one, NOW, Instant::now()), None);
+        assert!(trust.problem(&one, NOW).is_some());
+        trust.observe(ours.clone(), names(), at(10));
+        assert_eq!((trust.problem(&one, NOW), trust.wait(at(40))), (None, OVERLAP / 2));
+        trust.observe(ours.clone(), vec!["other.example.svc".into()], at(50));
         assert!(matches!(trust.problem(&one, NOW), Some(Problem::WrongName { .. })));
+        assert_eq!(trust.wait(at(70)), Duration::ZERO);
+        trust.observe(ours.union(&others), names(), at(80));
+        assert_eq!(trust.wait(at(80)), OVERLAP);
     }
 
-    #[test]
-    fn unneeded_authority_is_removed_after_a_while() {
+    #[rstest]
+    #[case::since_the_change(0, 599, Some(1))]
+    #[case::for_long_enough(0, 600, None)]
+    #[case::needed_until_later(900, 1499, Some(1))]
+    #[case::for_long_enough_since_then(900, 1500, None)]
+    fn unneeded_authority_is_removed_after_a_while(
+        #[case] needed_since: u64,
+        #[case] at: u64,
+        #[case] wait: Option<u64>,
+    ) {
         let ((_, ours), (_, others)) = (issue(), issue());
         let both = ours.clone().union(&others);
-        let mut trust = TrustHistory::new(OVERLAP);
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let bundle = |trust: &TrustHistory, needed, needed_since, present, seconds| {
-            trust.ca_bundle(needed, at(needed_since), present, at(seconds))
-        };
-        let nothing = Authorities::default();
-        assert_eq!(bundle(&trust, &ours, 0, &nothing, 0), (ours.clone(), None));
-        // An entry lists it, but not all.
-        assert_eq!(bundle(&trust, &ours, 0, &others, 0), (both.clone(), Some(OVERLAP * 10)));
-        trust.observe(&both, names(), start);
-        assert_eq!(bundle(&trust, &both, 0, &both, 9999), (both.clone(), None));
-        assert_eq!(bundle(&trust, &ours, 0, &both, 599), (both.clone(), Some(SECOND)));
-        assert_eq!(bundle(&trust, &ours, 0, &both, 600), (ours.clone(), None));
-        // It was needed until later.
-        assert_eq!(bundle(&trust, &ours, 900, &both, 1499), (both.clone(), Some(SECOND)));
-        assert_eq!(bundle(&trust, &ours, 900, &both, 1500), (ours.clone(), None));
-        // It was added later.
-        trust.observe(&ours, names(), at(900));
-        trust.observe(&both, names(), at(2000));
-        assert_eq!(bundle(&trust, &ours, 0, &both, 2599), (both.clone(), Some(SECOND)));
-        assert_eq!(bundle(&trust, &ours, 0, &ours, 2600), (ours.clone(), None));
+        let (start, mut trust) = (Instant::now(), Trust::new(OVERLAP));
+        trust.observe(both.clone(), names(), start);
+        let (needed_since, at) = (start + Duration::from_secs(needed_since), start + Duration::from_secs(at));
+        let expected =
+            wait.map_or((ours.clone(), None), |wait| (both.clone(), Some(Duration::from_secs(wait))));
+        assert_eq!(trust.ca_bundle(&ours, needed_since, &both, at), expected);
+        assert_eq!(trust.ca_bundle(&both, needed_since, &ours, at), (both, None), "a needed one is added");
     }
 }

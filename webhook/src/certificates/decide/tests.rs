@@ -3,8 +3,6 @@ use rstest::rstest;
 use super::*;
 use crate::certificates::fixtures::{LIFETIME, NOW, authority, days, names};
 
-const SECOND: Duration = Duration::from_secs(1);
-
 /// An authority and a certificate that were generated this many days ago.
 fn issued(age: i64) -> Issued {
     let time = NOW - days(age);
@@ -20,9 +18,8 @@ fn stored(issued: &Issued) -> Stored {
     Stored { authority: Ok(issued.authority.clone()), certificate: Ok(issued.certificate.clone()) }
 }
 
-/// The step of a replica in a cluster whose configuration trusts an authority, right after a change of the Secret.
 fn step<'a>(stored: &'a Stored, known: Option<&'a Issued>, names: &'a [String]) -> Step<'a> {
-    decide(Facts { stored, known, may_trust: true, missing_for: Duration::ZERO, names, now: NOW })
+    decide(Facts { stored, known, names, now: NOW })
 }
 
 /// What is written.
@@ -112,25 +109,12 @@ fn another_authority_in_the_secret_is_adopted() {
     assert_eq!(written(step(&without, Some(&known), &names)), expected);
 }
 
-#[rstest]
-#[case::nothing_to_restore(false, 0, None)]
-#[case::another_replica_may_know_it(true, 0, Some(10))]
-#[case::still(true, 9, Some(1))]
-#[case::none_does(true, 10, None)]
-fn replica_that_knows_nothing_waits_for_others(
-    #[case] may_trust: bool,
-    #[case] seconds: u32,
-    #[case] wait: Option<u32>,
-) {
+#[test]
+fn replica_that_knows_no_authority_generates_one() {
     let names = names();
     let damaged = Stored { authority: Err(Problem::Unreadable("ca.key")), ..stored(&issued(0)) };
     for stored in [&Stored::nothing(), &damaged] {
-        let missing_for = SECOND * seconds;
-        let facts = Facts { stored, known: None, may_trust, missing_for, names: &names, now: NOW };
-        match wait {
-            Some(wait) => assert_eq!(decide(facts), Step::Wait(SECOND * wait)),
-            None => assert_eq!(written(decide(facts)), (AuthorityStep::Generate, None)),
-        }
+        assert_eq!(written(step(stored, None, &names)), (AuthorityStep::Generate, None));
     }
 }
 

@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use http::{Request, Response};
+use kube::Client;
 use kube::client::Body;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -61,8 +62,8 @@ async fn write(observed: Option<&Secret>, issued: &Issued, status: u16) -> (Resu
             anyhow::Ok(Response::builder().status(status).body(Body::from(response))?)
         }
     });
-    let store = SecretStore::new(Client::new(service, "default"));
-    let result = store.write(observed, issued).await.map_err(|error| error.to_string());
+    let secrets = Api::namespaced(Client::new(service, "default"), SYSTEM_NAMESPACE);
+    let result = super::write(&secrets, observed, issued).await;
     let sent = sent.lock().unwrap().clone();
     (result, sent)
 }
