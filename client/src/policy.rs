@@ -17,6 +17,7 @@ use crate::api::{LABEL, SUBDOMAIN};
 pub const ALL_NAMESPACES: &str = "*";
 
 /// ImportPolicySpec is the desired state of an ImportPolicy.
+#[expect(clippy::duplicated_attributes, reason = "each column has a type")]
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "multicluster.admiralty.io",

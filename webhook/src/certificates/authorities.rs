@@ -33,11 +33,6 @@ impl Authorities {
         Self(self.0.intersection(&other.0).cloned().collect())
     }
 
-    #[must_use]
-    pub(crate) fn difference(&self, other: &Self) -> Self {
-        Self(self.0.difference(&other.0).cloned().collect())
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -43,9 +43,7 @@ pub(crate) async fn write(
     match result {
         Ok(_) => Ok(true),
         // Created, changed or deleted by another client.
-        Err(kube::Error::Api(status))
-            if status.code == 409 || observed.is_some() && status.is_not_found() =>
-        {
+        Err(kube::Error::Api(status)) if status.code == 409 || observed.is_some() && status.code == 404 => {
             Ok(false)
         }
         Err(error) => {
