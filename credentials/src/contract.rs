@@ -35,8 +35,10 @@ pub mod webhook {
     pub const DEBUGGING_ENTRY: &str = "ephemeralcontainers.multicluster.admiralty.io";
     /// Its webhook for templates of Argo Workflows.
     pub const WORKFLOW_ENTRY: &str = "workflows.multicluster.admiralty.io";
+    /// Its webhook for imports.
+    pub const IMPORT_ENTRY: &str = "imports.multicluster.admiralty.io";
     /// Its webhooks, in their order.
-    pub const ENTRIES: [&str; 3] = [ENTRY, DEBUGGING_ENTRY, WORKFLOW_ENTRY];
+    pub const ENTRIES: [&str; 4] = [ENTRY, DEBUGGING_ENTRY, WORKFLOW_ENTRY, IMPORT_ENTRY];
     /// The Service in front of the replicas, in the system namespace.
     pub const SERVICE: &str = "webhook";
     /// Despite its name, the path of all admission reviews.

@@ -8,6 +8,7 @@
 //! | [`secret`] | the Secret of an import |
 //! | [`link`] | links: the importer's credentials for sources |
 //! | [`token`] | token requests, and the claims of tokens |
+//! | [`permission`] | what ImportPolicies decide about an import, as messages |
 //! | [`names`] | names within the limits of Kubernetes |
 //! | [`proxy`] | the proxy for an API server |
 //! | [`url`] | URLs in messages |
@@ -17,6 +18,7 @@ pub mod credential;
 pub mod formats;
 pub mod link;
 pub mod names;
+pub mod permission;
 pub mod secret;
 pub mod token;
 

@@ -1,4 +1,4 @@
-//! The `AdmissionReview` of a pod, or of an object with templates of Argo Workflows: request and response.
+//! The `AdmissionReview` of a pod, an import, or an object with templates of Argo Workflows: request and response.
 //!
 //! kube's own type serializes a patch as an array of numbers; the API specifies base64.
 
@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use json_patch::Patch;
 use kube::core::Status;
+use mcsa_client::contract::GROUP;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ use crate::json::{Object, Text};
 use crate::message;
 use crate::metrics::ReviewResult;
 use crate::pod::Pod;
+use crate::requested_import::RequestedImport;
 use crate::workflow::{self, Workflow};
 
 pub(crate) const API_VERSION: &str = "admission.k8s.io/v1";
@@ -63,6 +65,8 @@ pub(crate) enum Change<'a> {
     Debug { pod: Box<Pod<'a>>, stored: Box<Pod<'a>> },
     /// Creates or updates an object with templates of Argo Workflows. The stored one is empty on creation.
     Translate { workflow: Box<Workflow<'a>>, stored: Box<Workflow<'a>> },
+    /// Creates or updates an import.
+    Import(Box<RequestedImport<'a>>),
     /// Anything else, or another kind.
     Other,
 }
@@ -71,14 +75,14 @@ impl Change<'_> {
     pub(crate) fn pod(&self) -> Option<&Pod<'_>> {
         match self {
             Self::Create(pod) | Self::Debug { pod, .. } => Some(pod),
-            Self::Translate { .. } | Self::Other => None,
+            Self::Translate { .. } | Self::Import(_) | Self::Other => None,
         }
     }
 
     pub(crate) fn workflow(&self) -> Option<&Workflow<'_>> {
         match self {
             Self::Translate { workflow, .. } => Some(workflow),
-            Self::Create(_) | Self::Debug { .. } | Self::Other => None,
+            Self::Create(_) | Self::Debug { .. } | Self::Import(_) | Self::Other => None,
         }
     }
 }
@@ -89,6 +93,7 @@ enum Operation {
     Create,
     Debug,
     Translate,
+    Import,
     Other,
 }
 
@@ -108,6 +113,9 @@ impl<'a> Request<'a> {
         if operation == Operation::Translate {
             return Self::of_workflow(read(body)?);
         }
+        if operation == Operation::Import {
+            return Self::of_import(read(body)?);
+        }
         Self::of_pod(pod.unwrap_or_else(|| read(body))?)
     }
 
@@ -122,7 +130,7 @@ impl<'a> Request<'a> {
             Operation::Debug => {
                 Change::Debug { pod: pod.unwrap_or_default(), stored: stored.unwrap_or_default() }
             }
-            Operation::Translate | Operation::Other => Change::Other,
+            Operation::Translate | Operation::Import | Operation::Other => Change::Other,
         };
         Ok(Self { uid: request.uid, namespace: request.namespace.0, change })
     }
@@ -131,6 +139,11 @@ impl<'a> Request<'a> {
         let workflow = request.object.map(boxed).ok_or(Malformed::NoWorkflow)?;
         let stored = request.old_object.map(boxed).unwrap_or_default();
         let change = Change::Translate { workflow, stored };
+        Ok(Self { uid: request.uid, namespace: request.namespace.0, change })
+    }
+
+    fn of_import(request: RawRequest<'a, RequestedImport<'a>>) -> Result<Self, Malformed> {
+        let change = Change::Import(request.object.map(boxed).unwrap_or_default());
         Ok(Self { uid: request.uid, namespace: request.namespace.0, change })
     }
 }
@@ -231,6 +244,7 @@ impl<T> RawRequest<'_, T> {
             ("argoproj.io", kind, "", "CREATE" | "UPDATE") if workflow::KINDS.contains(&kind) => {
                 Operation::Translate
             }
+            (GROUP, "ServiceAccountImport", "", "CREATE" | "UPDATE") => Operation::Import,
             _ => Operation::Other,
         }
     }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod launch;
+mod policies;
 mod record;
 mod target_names;
 
@@ -28,6 +29,7 @@ pub(crate) use self::calls::CallError;
 use self::calls::{Calls, NO_CRD};
 pub(crate) use self::launch::LaunchImport;
 use self::launch::LaunchImports;
+use self::policies::Policies;
 pub(crate) use self::record::{Credential, Record};
 use self::target_names::TargetNames;
 use crate::argo::ArgoNamespaces;
@@ -57,12 +59,20 @@ pub(crate) struct Imports {
     records: RwLock<Records>,
     /// The namespaces whose pods may run without launch imports.
     pub argo: ArgoNamespaces,
+    /// The policies that imports need.
+    pub policies: Policies,
 }
 
 impl Imports {
     /// The cache is empty until [`Self::watch`] has listed the imports. Until then, each lookup asks the API server.
     pub(crate) fn new(client: Client, argo: ArgoNamespaces) -> Self {
-        Self { client, calls: Calls::default(), records: RwLock::default(), argo }
+        Self {
+            client,
+            calls: Calls::default(),
+            records: RwLock::default(),
+            argo,
+            policies: Policies::default(),
+        }
     }
 
     /// Keeps the cache up to date. Never returns without an error.

@@ -6,9 +6,9 @@
 //! `review` (`admission`: parses it; `pod`: the parsed pod; `annotation`: the imports that it names;
 //! `imports`: looks them up; `patch`: the volumes and mounts to add; `placement`: the clusters in which it may run;
 //! `scheduling`: the tolerations and node affinity to add; `workflow`: the annotations of templates; `argo`: the
-//! namespaces whose pods may run without launch imports). `certificates` maintains the serving certificate and the
-//! webhook configuration. `watch_activity` measures how old the cache may be, `readiness` reports what is missing, and
-//! `metrics` exposes both.
+//! namespaces whose pods may run without launch imports; `requested_import`: a new import, which gets a warning if no
+//! policy permits it). `certificates` maintains the serving certificate and the webhook configuration. `watch_activity`
+//! measures how old the cache may be, `readiness` reports what is missing, and `metrics` exposes both.
 
 mod admission;
 mod annotation;
@@ -27,6 +27,7 @@ mod patch_builder;
 mod placement;
 pub mod pod;
 mod readiness;
+mod requested_import;
 mod review;
 mod scheduling;
 mod server;
@@ -110,6 +111,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         result = shut_down => result?,
         result = certificates.run() => match result? {},
         result = imports.watch(watcher, &readiness) => match result? {},
+        never = imports.policies.watch(client.clone()) => match never {},
         never = imports.argo.watch(client) => match never {},
         never = probe_server => match never {},
     }

@@ -1,5 +1,5 @@
 //! Reviews a pod: looks up the imports that it names, and those that let it run in other clusters, and returns the
-//! patch or a denial. Also reviews templates of Argo Workflows.
+//! patch or a denial. Also reviews templates of Argo Workflows, and imports.
 
 use json_patch::Patch;
 use kube::core::Status;
@@ -15,6 +15,7 @@ use crate::metrics::ReviewResult;
 use crate::patch::{self, Conflict, Import, RequestedImports};
 use crate::placement::{self, Home, Refused};
 use crate::pod::Pod;
+use crate::requested_import::RequestedImport;
 use crate::scheduling;
 use crate::workflow::{self, InvalidTemplate, Workflow};
 
@@ -25,6 +26,7 @@ pub(crate) async fn review<'a>(body: &'a [u8], imports: &Imports) -> Result<Revi
         Change::Create(pod) => create(pod, &namespace, imports).await,
         Change::Debug { pod, stored } => Ok(debug(pod, stored, &namespace, imports)),
         Change::Translate { workflow, stored } => translate(workflow, stored, &namespace, imports).await,
+        Change::Import(import) => Ok(permit(import, &namespace, imports).await),
         Change::Other => Ok(Admitted::default()),
     };
     let (pod, workflow) = (change.pod().map(Pod::name), change.workflow().map(Workflow::name));
@@ -199,6 +201,15 @@ async fn translate(
         ));
     }
     Ok(Admitted { patch, warnings })
+}
+
+/// Allows an import, with a warning if no policy permits it.
+async fn permit(import: &RequestedImport<'_>, namespace: &str, imports: &Imports) -> Admitted {
+    let warning = match import.request(namespace) {
+        Some(request) => imports.policy_warning(request).await,
+        None => None,
+    };
+    Admitted { patch: Patch::default(), warnings: warning.into_iter().collect() }
 }
 
 fn import(name: &str, record: Record) -> Import {

@@ -1,5 +1,6 @@
 mod any_input;
 mod clusters;
+mod policies;
 mod workflows;
 
 use super::*;

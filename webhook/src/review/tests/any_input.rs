@@ -45,6 +45,7 @@ fn any_review() -> impl Strategy<Value = Value> {
         created,
         select(vec!["c2", "{{x}}", ""]).prop_map(electing),
         Just(workflows::of_templates("UPDATE", "CronWorkflow", workflows::template())),
+        Just(policies::of_import("UPDATE", "default", &policies::spec())),
         Just(debugging(json!({ NAMES: "a", "multicluster.admiralty.io/kubeconfig-env": "true" })))
     ]
 }
