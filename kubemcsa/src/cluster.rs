@@ -13,6 +13,7 @@ pub(crate) mod lease;
 pub(crate) mod list;
 pub(crate) mod object;
 pub(crate) mod pod;
+pub(crate) mod policies;
 pub(crate) mod preview;
 pub(crate) mod reach;
 pub(crate) mod template_fields;

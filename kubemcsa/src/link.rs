@@ -18,6 +18,7 @@ pub(crate) mod launcher;
 pub(crate) mod mint;
 pub(crate) mod permit;
 pub(crate) mod plan;
+pub(crate) mod policies;
 pub(crate) mod progress;
 pub(crate) mod publish;
 pub(crate) mod renew;

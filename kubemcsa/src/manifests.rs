@@ -52,8 +52,20 @@ pub(crate) fn crd() -> anyhow::Result<DynamicObject> {
     first(CRD)
 }
 
-fn first((name, text): (&str, &str)) -> anyhow::Result<DynamicObject> {
-    object::parse(text)?.into_iter().next().with_context(|| format!("manifests/{name} is empty"))
+/// The definition of `ImportPolicy`.
+pub(crate) fn policy_crd() -> anyhow::Result<DynamicObject> {
+    nth(CRD, 1)
+}
+
+fn first(file: (&str, &str)) -> anyhow::Result<DynamicObject> {
+    nth(file, 0)
+}
+
+fn nth((name, text): (&str, &str), index: usize) -> anyhow::Result<DynamicObject> {
+    object::parse(text)?
+        .into_iter()
+        .nth(index)
+        .with_context(|| format!("manifests/{name} has only {index} objects"))
 }
 
 #[cfg(test)]

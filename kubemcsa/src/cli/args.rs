@@ -40,11 +40,14 @@ enum Command {
 \x20 kubemcsa bootstrap --target-context c1 --source-context c2 --dry-run")]
     Bootstrap(Box<bootstrap::Args>),
     /// Allow a target to import more service accounts of a source
-    #[command(after_help = "Example:\n\
-\x20 kubemcsa allow argocd team-a/builder --target-context c1 --source-context c2")]
+    #[command(after_help = "Examples:\n\
+\x20 kubemcsa allow argocd team-a/builder --target-context c1 --source-context c2\n\
+\x20 kubemcsa allow argocd --for gitops --target-context c1 --source-context c2")]
     Allow(allow::Args),
     /// Deny a target service accounts of a source that it was allowed to import
-    #[command(after_help = "Example:\n  kubemcsa deny argocd --target-context c1 --source-context c2")]
+    #[command(after_help = "Examples:\n\
+\x20 kubemcsa deny argocd --target-context c1 --source-context c2\n\
+\x20 kubemcsa deny argocd --for gitops --target-context c1 --source-name c2")]
     Deny(allow::Args),
     /// Let pods of a namespace of the target run in a source, as if the source were a node
     #[command(after_help = "Examples:\n\

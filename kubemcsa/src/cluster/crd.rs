@@ -1,10 +1,12 @@
-//! Waits until the API server serves the CRD of `ServiceAccountImport`.
+//! Waits until the API server serves our CRDs.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
-use kube::Api;
-use kube::api::ListParams;
-use mcsa_client::ServiceAccountImport;
+use kube::api::{DynamicObject, ListParams};
+use kube::{Api, Resource};
+use mcsa_client::{ImportPolicy, ServiceAccountImport};
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, apply};
@@ -12,17 +14,25 @@ use crate::manifests;
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Waits until the CRD is established and imports can be listed.
+/// Waits until the CRDs are established, and imports and policies can be listed.
 pub(crate) async fn wait_until_established(cluster: &Cluster, timeout: Duration) -> anyhow::Result<()> {
-    let crd = manifests::crd()?;
-    let imports: Api<ServiceAccountImport> = Api::all(cluster.client.clone());
+    wait_for::<ServiceAccountImport>(cluster, &manifests::crd()?, timeout).await?;
+    wait_for::<ImportPolicy>(cluster, &manifests::policy_crd()?, timeout).await
+}
+
+async fn wait_for<K>(cluster: &Cluster, crd: &DynamicObject, timeout: Duration) -> anyhow::Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let api: Api<K> = Api::all(cluster.client.clone());
+    let doing = format!("list {}", K::plural(&()));
     let deadline = Instant::now() + timeout;
     loop {
-        let stored = apply::read(cluster, &crd).await?;
+        let stored = apply::read(cluster, crd).await?;
         let status = stored.map(|stored| stored.data["status"].clone()).unwrap_or_default();
         if is_established(&status) {
             // The API server responds 404 for a moment after the CRD is established.
-            match cluster.call("list imports", imports.list(&ListParams::default().limit(1))).await {
+            match cluster.call(&doing, api.list_metadata(&ListParams::default().limit(1))).await {
                 Ok(_) => return Ok(()),
                 Err(error) if error.refusal().is_some() => return Ok(()),
                 Err(error) if error.is_not_found() => {}
@@ -31,9 +41,9 @@ pub(crate) async fn wait_until_established(cluster: &Cluster, timeout: Duration)
         }
         if Instant::now() >= deadline {
             anyhow::bail!(
-                "{}: the CRD of ServiceAccountImport is not established after {}s: {}; fix this, then run the command \
-                 again",
+                "{}: the CRD of {} is not established after {}s: {}; fix this, then run the command again",
                 cluster.name,
+                K::kind(&()),
                 timeout.as_secs(),
                 conditions(&status)
             );

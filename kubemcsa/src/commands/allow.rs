@@ -1,8 +1,11 @@
-//! `kubemcsa allow` and `kubemcsa deny`: change what a target may import from a source. They write only in the source;
-//! from the target, they only read its UID.
+//! `kubemcsa allow` and `kubemcsa deny`: change what a target may import from a source. They write only in the source,
+//! and read the target's UID; with `--for`, they write policies in the target, and `deny` writes nothing in the source.
+
+mod policies;
 
 use anyhow::bail;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
+use mcsa_credentials::names::namespace;
 
 use crate::cli::output;
 use crate::cluster::Cluster;
@@ -21,6 +24,10 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "grants")]
     everything: bool,
 
+    /// Permit or deny only imports in these namespaces of the target, by ImportPolicies; deny then changes only the target
+    #[arg(long = "for", value_name = "NAMESPACE,...", value_delimiter = ',', value_parser = namespace)]
+    namespaces: Vec<String>,
+
     #[command(flatten)]
     link: LinkFlags,
 }
@@ -32,7 +39,11 @@ pub(crate) enum Change {
 }
 
 pub(crate) async fn run(args: Args, change: Change) -> anyhow::Result<()> {
-    let flags = args.link.clone().for_command(if change == Change::Allow { "allow" } else { "deny" });
+    let mut flags = args.link.clone().for_command(if change == Change::Allow { "allow" } else { "deny" });
+    if change == Change::Deny && !args.namespaces.is_empty() {
+        return policies::deny(&args, &flags).await;
+    }
+    let permits = policies::Permits::prepare(&args, &mut flags).await?;
     let chosen = flags.source.choose()?;
     let name = flags.source.name.clone().unwrap_or_else(|| chosen.cluster_name.clone());
     let source = chosen.connect_as(&name).await?;
@@ -54,7 +65,10 @@ pub(crate) async fn run(args: Args, change: Change) -> anyhow::Result<()> {
         let message = "existing tokens stay valid until they expire; then the imports report Forbidden";
         output::warn(&source.name, message);
     }
-    Ok(())
+    match permits {
+        Some(permits) => permits.write().await,
+        None => Ok(()),
+    }
 }
 
 /// The name of a target that is linked to the source. If flags give its context, its UID must match.

@@ -5,6 +5,7 @@
 mod args;
 mod dry_run;
 mod lost;
+mod policies;
 mod report;
 mod rights;
 mod several;
@@ -15,6 +16,7 @@ use mcsa_credentials::credential::CaBundle;
 
 pub(crate) use args::Args;
 use args::SourceChoice;
+use policies::RequestedPolicies;
 use rights::RequestedRights;
 
 use crate::cli::output;
@@ -33,17 +35,17 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let sources = args.sources().map_err(|problem| Usage { command: "bootstrap", problem })?;
     let [source] = sources.as_slice() else { return several::run(&args, &sources).await };
     let (plan, route) = plan(&args, source)?;
-    let requested = RequestedRights::of(&args);
+    let (requested, policies) = (RequestedRights::of(&args), RequestedPolicies::of(&args));
     let checked = check_names::check_names(connect::connect(plan, Progress::Lines).await?).await?;
     if args.output.is_some() {
-        return report::print_manifests(&checked, &requested, args.side).await;
+        return report::print_manifests(&checked, &requested, &policies, args.side).await;
     }
     if args.dry_run {
-        return dry_run::dry_run(&checked, &requested).await;
+        return dry_run::dry_run(&checked, &requested, &policies).await;
     }
     let permitted = permit::permit(checked).await?;
     declare::prepare(permitted.target(), permitted.progress()).await?;
-    let linked = link(&permitted, &route, &requested).await?;
+    let linked = link(&permitted, &route, &requested, &policies).await?;
     report::report(&permitted, &route, &linked).await
 }
 
@@ -72,8 +74,14 @@ fn ca_file(path: &Path) -> anyhow::Result<String> {
     Ok(bundle.pem())
 }
 
-/// Links two clusters. The target has the system namespace and the CRD already.
-async fn link(permitted: &Permitted, route: &Route, requested: &RequestedRights) -> anyhow::Result<Linked> {
+/// Links two clusters. The target has the system namespace and the CRDs already.
+async fn link(
+    permitted: &Permitted,
+    route: &Route,
+    requested: &RequestedRights,
+    policies: &RequestedPolicies,
+) -> anyhow::Result<Linked> {
+    policies.ensure_writable(permitted).await?;
     let mut tries = TRIES;
     let authorized = loop {
         let (wanted, stored) = requested.grants(permitted).await?;
@@ -86,6 +94,8 @@ async fn link(permitted: &Permitted, route: &Route, requested: &RequestedRights)
             }
         }
     };
+    // After the grants, which the source may refuse, and before a new link works.
+    policies.write(permitted).await?;
     let bound = bind::bind(permitted, &authorized).await?;
     let declared = declare::declare(permitted, requested.seconds).await?;
     let verified = renew::keep_or_mint(permitted, route.endpoint(), &authorized, &declared, &bound).await?;

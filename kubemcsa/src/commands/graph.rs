@@ -7,6 +7,7 @@ mod args;
 mod collect;
 mod holders;
 mod model;
+mod permitted;
 mod render;
 mod resolve;
 mod rights;

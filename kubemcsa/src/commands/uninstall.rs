@@ -27,7 +27,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     target: TargetArgs,
 
-    /// Also delete all imports with their Secrets, the links, the CRD and the system namespace
+    /// Also delete all imports with their Secrets, the links, the policies, the CRDs and the system namespace
     #[arg(long)]
     delete_imports: bool,
 

@@ -2,6 +2,7 @@
 //!
 //! The source comes first, so that a stolen token stops working at once.
 
+mod policies;
 mod source_side;
 mod target_side;
 
@@ -102,6 +103,7 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
     }
     report_if_not_linked(&[&on_target, &on_source], plan.target().name(), plan.source().name());
     target_side::report(&on_target, &link, args.keep_secrets);
+    policies::report(target.cluster(), plan.target().chosen(), plan.source().name()).await;
     Ok(())
 }
 
@@ -117,6 +119,7 @@ async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
     target_side::delete(&mut deleter, &link).await?;
     report_if_not_linked(&[&deleter], side.name(), &source);
     target_side::report(&deleter, &link, args.keep_secrets);
+    policies::report(&deleter.cluster, side.chosen(), &source).await;
     if let Some(other) = link.others_with_own_account().first() {
         let context = flags.source.context.clone().unwrap_or_else(|| "SOURCE_CONTEXT".into());
         let source = SourceFlags { context: Some(context), ..flags.source.clone() };

@@ -1,4 +1,4 @@
-//! Applies the link's import in the target, with the namespace and the CRD that it needs.
+//! Applies the link's import in the target, with the namespace and the CRDs that it needs.
 
 use std::time::Duration;
 
@@ -28,9 +28,9 @@ impl Declared {
     }
 }
 
-/// Creates the system namespace and the CRD if they don't exist. Existing ones belong to the installation.
+/// Creates the system namespace and the CRDs if they don't exist. Existing ones belong to the installation.
 pub(crate) async fn prepare(cluster: &Cluster, progress: &Progress) -> anyhow::Result<()> {
-    for object in [manifests::namespace()?, manifests::crd()?] {
+    for object in [manifests::namespace()?, manifests::crd()?, manifests::policy_crd()?] {
         let exists = apply::exists(cluster, &object).await?;
         let outcome = if exists { Outcome::Unchanged } else { apply::apply(cluster, &object).await?.outcome };
         progress.outcome(&cluster.name, &object::reference(&object), outcome);

@@ -66,7 +66,8 @@ fn metadata(connected: &Connected) -> ObjectMeta {
 
 /// All objects of a target except the link's Secret.
 pub(crate) fn target_objects(connected: &Connected, seconds: i64) -> anyhow::Result<Vec<DynamicObject>> {
-    Ok(vec![manifests::namespace()?, manifests::crd()?, object::dynamic(&import(connected, seconds))?])
+    let import = object::dynamic(&import(connected, seconds))?;
+    Ok(vec![manifests::namespace()?, manifests::crd()?, manifests::policy_crd()?, import])
 }
 
 pub(crate) fn import(connected: &Connected, seconds: i64) -> ServiceAccountImport {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap_complete::engine::ArgValueCandidates;
+use mcsa_credentials::names::namespace;
 
 use crate::cli::output::Format;
 use crate::cli::times;
@@ -42,6 +43,11 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "allow", help_heading = "Rights")]
     pub(crate) allow_everything: bool,
 
+    /// Permit only this namespace of the target to import, by an ImportPolicy; repeatable, or separated by commas
+    /// [default: unchanged; all namespaces while the source has no policy]
+    #[arg(long = "for", value_name = "NAMESPACE,...", value_delimiter = ',', value_parser = namespace, help_heading = "Rights")]
+    pub(crate) namespaces: Vec<String>,
+
     /// Lifetime of the link's own tokens, 10m to 24h [default: unchanged; 24h for a new link]
     #[arg(long, value_name = "DURATION", value_parser = link_ttl, help_heading = "Rights")]
     pub(crate) link_ttl: Option<i64>,
@@ -68,7 +74,7 @@ pub(crate) struct Args {
 pub(crate) enum OneSide {
     /// The link's service account and its RBAC
     Source,
-    /// The link's import, the system namespace and the CRD
+    /// The link's import, its policies, the system namespace and the CRDs
     Target,
 }
 
@@ -120,6 +126,7 @@ impl Args {
     pub(crate) fn flags(&self, source: &SourceChoice) -> Flags {
         let allow = self.allow.iter().map(|grant| ("--allow", grant.to_string()));
         let everything = self.allow_everything.then(|| ("--allow-everything", String::new()));
+        let namespaces = (!self.namespaces.is_empty()).then(|| ("--for", self.namespaces.join(",")));
         let link_ttl = self.link_ttl.map(|seconds| ("--link-ttl", format!("{seconds}s")));
         Flags {
             command: "bootstrap",
@@ -131,7 +138,7 @@ impl Args {
             },
             route: self.route.clone(),
             allow_self: self.allow_self,
-            others: allow.chain(everything).chain(link_ttl).collect(),
+            others: allow.chain(everything).chain(namespaces).chain(link_ttl).collect(),
         }
     }
 }

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
-use super::{RequestedRights, lost};
+use super::{RequestedPolicies, RequestedRights, lost};
 use crate::cli::output;
 use crate::cluster::apply::{self, DryRun};
 use crate::cluster::call::CallError;
@@ -15,7 +15,11 @@ use crate::link::desired::KUBEMCSA_VERSION;
 use crate::link::{authorize, declare, desired, shared};
 
 /// Fails if an API server would refuse an object.
-pub(crate) async fn dry_run(connected: &Connected, requested: &RequestedRights) -> anyhow::Result<()> {
+pub(crate) async fn dry_run(
+    connected: &Connected,
+    requested: &RequestedRights,
+    policies: &RequestedPolicies,
+) -> anyhow::Result<()> {
     let (source, target) = (connected.source(), connected.target());
     let (wanted, stored) = requested.grants(connected).await?;
     authorize::ensure_namespaces(source, &wanted, &stored).await?;
@@ -43,6 +47,7 @@ pub(crate) async fn dry_run(connected: &Connected, requested: &RequestedRights) 
     for object in desired::target_objects(connected, seconds)? {
         preview::show(target, &object, dry_run_one(target, &object).await?)?;
     }
+    policies.show(connected).await?;
     let name = desired::import(connected, seconds).secret_name();
     output::info(
         &target.name,

@@ -6,6 +6,7 @@ use mcsa_client::ServiceAccountImport;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use super::args::OneSide;
+use super::policies::{RequestedPolicies, report_scope};
 use super::{Linked, RequestedRights};
 use crate::cli::output;
 use crate::cli::times::to_the_second;
@@ -54,6 +55,7 @@ pub(crate) async fn report(connected: &Connected, route: &Route, linked: &Linked
             ),
         );
     }
+    report_scope(connected, linked.authorized.grants()).await;
     if let Some(notice) = route.proxy_notice(&source.name) {
         output::info(&target.name, &notice);
     }
@@ -87,6 +89,7 @@ pub(crate) async fn report(connected: &Connected, route: &Route, linked: &Linked
 pub(crate) async fn print_manifests(
     connected: &Connected,
     requested: &RequestedRights,
+    policies: &RequestedPolicies,
     only: Option<OneSide>,
 ) -> anyhow::Result<()> {
     let (source, target) = (connected.source(), connected.target());
@@ -98,9 +101,11 @@ pub(crate) async fn print_manifests(
         let message = format!("also delete {reference}: it grants {} more than these manifests", target.name);
         output::warn(&source.name, &message);
     }
+    let mut on_target = desired::target_objects(connected, seconds)?;
+    on_target.extend(policies.objects(connected).await?);
     let sides = [
         (OneSide::Source, "source", &source.name, on_source),
-        (OneSide::Target, "target", &target.name, desired::target_objects(connected, seconds)?),
+        (OneSide::Target, "target", &target.name, on_target),
     ];
     for (_, side, name, objects) in
         sides.into_iter().filter(|(side, ..)| only.is_none_or(|only| only == *side))

@@ -7,6 +7,7 @@ use futures::{StreamExt, stream};
 use indicatif::MultiProgress;
 use mcsa_runtime::errors;
 
+use super::policies::{RequestedPolicies, short_scope};
 use super::{Args, Linked, RequestedRights, SourceChoice, dry_run, link, plan};
 use crate::cli::output;
 use crate::cli::times::to_the_second;
@@ -38,7 +39,7 @@ pub(crate) async fn run(args: &Args, choices: &[SourceChoice]) -> anyhow::Result
         .map(|choice| (choice.context.clone().unwrap_or_default(), plan(args, choice)))
         .collect();
     ensure_distinct_names(&plans)?;
-    let requested = RequestedRights::of(args);
+    let (requested, policies) = (RequestedRights::of(args), RequestedPolicies::of(args));
     let verb = if args.dry_run { "would link" } else { "linked" };
     // All plans have the same target. Without any plan, there is nothing to link.
     let Some(side) =
@@ -60,7 +61,7 @@ pub(crate) async fn run(args: &Args, choices: &[SourceChoice]) -> anyhow::Result
         bail!(problem);
     }
     if args.dry_run {
-        return summary(verb, dry_run_each(sources, &target, &requested).await);
+        return summary(verb, dry_run_each(sources, &target, &requested, &policies).await);
     }
     declare::prepare(target.cluster(), &Progress::Lines).await?;
 
@@ -68,7 +69,7 @@ pub(crate) async fn run(args: &Args, choices: &[SourceChoice]) -> anyhow::Result
     let each = sources.into_iter().map(async |Prepared { context, result }| {
         let progress = Progress::line(&lines, &context);
         let linked = match result {
-            Ok(source) => link_one(source, &target, &requested, progress.clone()).await,
+            Ok(source) => link_one(source, &target, (&requested, &policies), progress.clone()).await,
             Err(error) => Err(error),
         };
         progress.finish(|| match &linked {
@@ -113,12 +114,12 @@ fn same_cluster<'a>(uids: impl Iterator<Item = (&'a str, &'a str)>) -> Option<St
 async fn link_one(
     Source { plan, route, reached }: Source,
     target: &Reached,
-    requested: &RequestedRights,
+    (requested, policies): (&RequestedRights, &RequestedPolicies),
     progress: Progress,
 ) -> anyhow::Result<(String, String)> {
     let connected = connect::pair(plan, target.clone(), reached, progress)?;
     let permitted = permit::permit(check_names::check_names(connected).await?).await?;
-    let Linked { authorized, verified } = link(&permitted, &route, requested).await?;
+    let Linked { authorized, verified } = link(&permitted, &route, requested, policies).await?;
     let notices =
         [route.proxy_notice(&permitted.source().name), route.password_warning(&permitted.source().name)];
     for notice in notices.iter().flatten() {
@@ -126,9 +127,10 @@ async fn link_one(
         permitted.progress().warn(&permitted.target().name, notice);
     }
     let expiry = verified.expires_at().map(|time| format!("; the token expires at {}", to_the_second(time)));
+    let scope = short_scope(&permitted).await;
     let (target, source) = (&permitted.target().name, &permitted.source().name);
-    let message =
-        format!("linked to {target}, which may import {}{}", authorized.grants(), expiry.unwrap_or_default());
+    let expiry = expiry.unwrap_or_default();
+    let message = format!("linked to {target}, which may import {}{scope}{expiry}", authorized.grants());
     Ok((source.clone(), message))
 }
 
@@ -142,11 +144,12 @@ async fn dry_run_each(
     sources: Vec<Prepared>,
     target: &Reached,
     requested: &RequestedRights,
+    policies: &RequestedPolicies,
 ) -> Vec<(String, anyhow::Result<()>)> {
     let mut results = Vec::new();
     for Prepared { context, result } in sources {
         let result = match result {
-            Ok(source) => dry_run_one(source, target, requested).await,
+            Ok(source) => dry_run_one(source, target, requested, policies).await,
             Err(error) => Err(error),
         };
         if let Err(error) = &result {
@@ -157,9 +160,14 @@ async fn dry_run_each(
     results
 }
 
-async fn dry_run_one(source: Source, target: &Reached, requested: &RequestedRights) -> anyhow::Result<()> {
+async fn dry_run_one(
+    source: Source,
+    target: &Reached,
+    requested: &RequestedRights,
+    policies: &RequestedPolicies,
+) -> anyhow::Result<()> {
     let connected = connect::pair(source.plan, target.clone(), source.reached, Progress::Lines)?;
-    dry_run::dry_run(&*check_names::check_names(connected).await?, requested).await
+    dry_run::dry_run(&*check_names::check_names(connected).await?, requested, policies).await
 }
 
 /// Two sources of the same name would overwrite each other's link.

@@ -19,6 +19,7 @@ use mcsa_client::contract::{ENABLED, GROUP, NAMESPACE_LABEL, SYSTEM_NAMESPACE};
 
 use super::facts::{self, DeploymentStatus, Facts, Importer, NotChecked};
 use crate::cluster::call::CallError;
+use crate::cluster::policies::Policies;
 use crate::cluster::{Cluster, lease, list};
 use crate::link::existing;
 
@@ -38,11 +39,12 @@ pub(crate) async fn collect(
             cluster.name
         );
     }
-    let (importer, webhook, secrets, imports, pods, refused) = tokio::join!(
+    let (importer, webhook, secrets, imports, policies, pods, refused) = tokio::join!(
         importer(cluster, timeout),
         webhook::collect(cluster),
         existing::secrets(cluster),
         imports(cluster, namespace),
+        Policies::read(cluster),
         pods::collect(cluster, namespace),
         refused::collect(cluster, namespace),
     );
@@ -68,6 +70,7 @@ pub(crate) async fn collect(
         links,
         are_link_secrets_readable,
         imports,
+        policies: errors.record(policies, "ImportPolicy", None),
         namespaces,
         pods,
         waiting_steps: waiting_steps.unwrap_or_default(),

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use mcsa_client::ServiceAccountImport;
 use mcsa_credentials::contract::launch::{ARGO, NO_RIGHTS_TO_OUTPUTS, OUTPUTS_NOT_KEPT};
 
+use crate::cluster::policies::Policies;
 use crate::link::existing::ExistingLink;
 use crate::link::launcher::is_launch_import;
 
@@ -27,6 +28,8 @@ pub(crate) struct Facts {
     pub(crate) check_request: CheckRequest,
     /// The imports that belong to no link.
     pub(crate) imports: Option<Imports>,
+    /// The policies that the imports need.
+    pub(crate) policies: Option<Policies>,
     /// The namespaces, and whether the webhook is enabled in each.
     pub(crate) namespaces: Option<BTreeMap<String, bool>>,
     /// The pods that reference imports.

@@ -142,6 +142,20 @@ impl FixCommands {
         )
     }
 
+    /// Permits the namespace of an import to import its service account.
+    pub(crate) fn allow_for(
+        &self,
+        link: Option<&ExistingLink>,
+        import: &mcsa_client::ServiceAccountImport,
+    ) -> String {
+        let spec = &import.spec;
+        let account = format!("{}/{}", spec.namespace, spec.name);
+        let namespace = import.namespace().unwrap_or_default();
+        let mut flags = self.flags(&spec.cluster_name, link, None, &[]);
+        flags.source.context = Some(SOURCE.to_owned());
+        flags.other_command("allow", &format!("{} --for {}", shell_quote(&account), shell_quote(&namespace)))
+    }
+
     /// Creates again what a launch import needs.
     pub(crate) fn launch(
         &self,

@@ -8,6 +8,7 @@ mod launcher;
 mod links;
 mod not_checked;
 mod pods;
+mod policies;
 mod relink;
 #[cfg(test)]
 mod samples;
@@ -27,7 +28,8 @@ pub(crate) fn judge(facts: &Facts, commands: &FixCommands) -> Vec<Finding> {
         let imports = imports::judge(facts, &links, commands);
         let (importer, webhook) = (importer::judge(facts, commands), webhook::judge(facts, commands));
         let (launcher, argo) = (launcher::judge(facts, commands), argo::judge(facts, commands));
-        [importer, webhook, links, imports, launcher, argo, pods::judge(facts, commands)].concat()
+        let policies = policies::judge(facts, commands);
+        [importer, webhook, links, imports, policies, launcher, argo, pods::judge(facts, commands)].concat()
     } else {
         // All other findings would follow from this one.
         vec![importer::not_installed(commands)]

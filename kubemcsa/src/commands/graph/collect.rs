@@ -11,10 +11,12 @@ use kube::{Api, Resource, ResourceExt};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
 use super::holders::{Owner, Parents, PodInfo};
+use super::permitted;
 use super::view::{ImportInfo, LinkInfo, View};
 use crate::cli::output;
 use crate::cluster::call::CallError;
 use crate::cluster::kubeconfig::ChosenContext;
+use crate::cluster::policies::Policies;
 use crate::cluster::{Cluster, list};
 use crate::link::existing::{self, ExistingLink};
 
@@ -58,6 +60,11 @@ pub(crate) async fn collect(
         },
         ..Default::default()
     };
+    if !view.imports.is_empty()
+        && let Some(policies) = or_warn(Policies::read(&cluster).await)
+    {
+        permitted::mark(&mut view.imports, &policies);
+    }
     view.imports.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     if !view.imports.is_empty() {
         let namespaces = view.imports.iter().map(|import| import.namespace.clone()).collect();

@@ -67,6 +67,10 @@ pub(crate) struct Import {
     pub(crate) is_launch: bool,
     /// Reason if it is not ready.
     pub(crate) not_ready: Option<String>,
+    /// Whether no ImportPolicy permits it, although there are some for its source.
+    pub(crate) not_permitted: bool,
+    /// Of a link's import, who may import what from the source, in sentences; `None` if that is unknown.
+    pub(crate) may_import: Option<Vec<String>>,
     pub(crate) holders: Vec<usize>,
     pub(crate) identity: usize,
 }

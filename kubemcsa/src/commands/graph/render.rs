@@ -10,6 +10,9 @@ use super::model::{Graph, Identity, Import};
 /// Label of an identity with ways to cluster-admin.
 const MARK: &str = "could become cluster-admin";
 
+/// Label of an import that needs an ImportPolicy.
+const NOT_PERMITTED: &str = "no ImportPolicy permits it";
+
 /// The program that holds an import, beside pods that mount it.
 fn program(import: &Import) -> Option<&'static str> {
     match (import.is_link, import.is_launch) {
@@ -40,6 +43,7 @@ fn identity_lines(graph: &Graph, identity: &Identity) -> IdentityLines {
 fn import_label(import: &Import) -> Vec<String> {
     let mut lines = vec![title(import)];
     lines.extend(program(import).map(|program| format!("held by {program}")));
+    lines.extend(import.not_permitted.then(|| NOT_PERMITTED.to_owned()));
     lines.extend(import.not_ready.as_ref().map(|reason| format!("not ready: {reason}")));
     lines
 }

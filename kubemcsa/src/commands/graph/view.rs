@@ -53,6 +53,10 @@ pub(crate) struct ImportInfo {
     pub(crate) is_launch: bool,
     /// Reason if it is not ready.
     pub(crate) not_ready: Option<String>,
+    /// Whether no ImportPolicy permits it, although there are some for its source.
+    pub(crate) not_permitted: bool,
+    /// Of a link's import, who may import what from the source, in sentences; `None` if that is unknown.
+    pub(crate) may_import: Option<Vec<String>>,
     /// The source's name in this target.
     pub(crate) cluster_name: String,
     /// Namespace and name of the service account in the source.
@@ -87,6 +91,8 @@ impl ImportInfo {
             is_link: import.is_link(),
             is_launch: is_launch_import(import),
             not_ready,
+            not_permitted: false,
+            may_import: None,
             cluster_name: import.spec.cluster_name.clone(),
             account: (import.spec.namespace.clone(), import.spec.name.clone()),
         }
@@ -102,6 +108,8 @@ impl ImportInfo {
             is_link: true,
             is_launch: false,
             not_ready: None,
+            not_permitted: false,
+            may_import: None,
             cluster_name: link.cluster_name.clone(),
             account: link.identity()?,
         })

@@ -1,4 +1,4 @@
-//! With `--delete-imports`: deletes the CRD and the system namespace.
+//! With `--delete-imports`: deletes the CRDs and the system namespace.
 
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 
@@ -8,7 +8,7 @@ use crate::cluster::{apply, contents};
 use crate::link::known_targets;
 use crate::manifests;
 
-/// Deletes both, and waits until they are gone. Keeps what something else needs, with a warning.
+/// Deletes them, and waits until they are gone. Keeps what something else needs, with a warning.
 pub(crate) async fn delete(deleter: &mut Deleter) -> anyhow::Result<()> {
     if let Some(crd) = apply::read(&deleter.cluster, &manifests::crd()?).await? {
         if !is_ours(&crd) {
@@ -16,6 +16,11 @@ pub(crate) async fn delete(deleter: &mut Deleter) -> anyhow::Result<()> {
             warn_not_deleted(&deleter.cluster, &crd, NOT_OURS);
             return Ok(());
         }
+        deleter.delete(&crd).await?;
+    }
+    // Deletes the policies, too.
+    let policy_crd = apply::read(&deleter.cluster, &manifests::policy_crd()?).await?;
+    if let Some(crd) = policy_crd.filter(is_ours) {
         deleter.delete(&crd).await?;
     }
     let Some(namespace) = apply::read(&deleter.cluster, &manifests::namespace()?).await? else {

@@ -24,7 +24,7 @@ pub(crate) struct Found {
     pub(crate) others: Vec<DynamicObject>,
 }
 
-/// Finds all of them except the CRD and the system namespace.
+/// Finds all of them except the CRDs and the system namespace.
 pub(crate) async fn find(cluster: &Cluster) -> anyhow::Result<Found> {
     let mut found = Found::default();
     let installed = manifests::objects()?.into_iter().chain(manifests::optional()?).filter(|object| {
@@ -82,8 +82,10 @@ pub(crate) fn is_ours(object: &DynamicObject) -> bool {
 
 fn has_our_fields(crd: &DynamicObject) -> bool {
     let versions = crd.data["spec"]["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let field = "/schema/openAPIV3Schema/properties/spec/properties/expirationSeconds";
-    versions.iter().any(|version| version.pointer(field).is_some())
+    let spec = "/schema/openAPIV3Schema/properties/spec/properties";
+    // Fields of ServiceAccountImport and of ImportPolicy.
+    let fields = ["expirationSeconds", "serviceAccounts"].map(|field| format!("{spec}/{field}"));
+    versions.iter().any(|version| fields.iter().any(|field| version.pointer(field).is_some()))
 }
 
 #[cfg(test)]
@@ -117,7 +119,7 @@ mod tests {
     #[test]
     fn crd_is_ours_only_with_our_fields() {
         let mut crd = manifests::crd().unwrap();
-        assert!(is_ours(&crd));
+        assert!(is_ours(&crd) && is_ours(&manifests::policy_crd().unwrap()));
         crd.data["spec"]["versions"] = json!([{ "name": "v1alpha1" }]);
         assert!(!is_ours(&crd));
     }

@@ -7,6 +7,7 @@ use super::command_line;
 use crate::cli::output;
 use crate::cluster::deleter::Deleter;
 use crate::cluster::kubeconfig::{ChosenContext, shell_quote};
+use crate::cluster::policies::Policies;
 use crate::cluster::{apply, list};
 use crate::link::existing::ExistingLink;
 use crate::manifests;
@@ -56,6 +57,13 @@ async fn kept(deleter: &Deleter, links: &[ExistingLink]) -> anyhow::Result<Vec<S
     }
     if apply::read(cluster, &manifests::crd()?).await?.is_some() {
         kept.push("the ServiceAccountImport CRD".into());
+    }
+    if apply::read(cluster, &manifests::policy_crd()?).await?.is_some() {
+        kept.push(match Policies::read(cluster).await?.all.len() {
+            0 => "the ImportPolicy CRD".into(),
+            1 => "the ImportPolicy CRD with 1 policy".into(),
+            count => format!("the ImportPolicy CRD with {count} policies"),
+        });
     }
     if apply::read(cluster, &manifests::namespace()?).await?.is_some() {
         kept.push(format!("namespace {SYSTEM_NAMESPACE}"));

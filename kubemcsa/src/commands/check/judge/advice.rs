@@ -78,6 +78,7 @@ pub(crate) fn advise(
             return Advice::bootstrap(message, link, command);
         }
         "Forbidden" => return forbidden(failure, import, link, commands),
+        "NotPermitted" => commands.allow_for(link, import),
         "SourceFailed" | "Throttled" => FixCommands::in_source(&["get", "--raw", "/readyz?verbose"]),
         "TokenRequestTimedOut" => FixCommands::in_source(&[
             "get",

@@ -152,6 +152,13 @@ mod tests {
              SOURCE_CONTEXT"
         )
     )]
+    #[case::not_permitted(
+        Some("NotPermitted"),
+        Some(
+            "kubemcsa allow default/pod-lister --for team --target-context c1 --source-context SOURCE_CONTEXT \
+             --source-name c2"
+        )
+    )]
     #[case::token_request_timed_out(
         Some("TokenRequestTimedOut"),
         Some(

@@ -46,6 +46,8 @@ pub(crate) fn build(views: &[&View], resolved: &[ResolvedImport<'_>], roles: &Al
             is_link: import.is_link,
             is_launch: import.is_launch,
             not_ready: import.not_ready.clone(),
+            not_permitted: import.not_permitted,
+            may_import: import.may_import.clone(),
             holders: held_by,
             identity,
         });

@@ -125,6 +125,8 @@ pub(crate) fn large() -> Graph {
             is_link: number == 6,
             is_launch: false,
             not_ready: (it == 9).then(|| "SourceUnreachable".to_owned()),
+            not_permitted: it == 10,
+            may_import: None,
             holders,
             identity: it * 5 % 18,
         });

@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::{MARK, identity_lines, is_marked, namespaces, no_holders, program, title};
+use super::{MARK, NOT_PERMITTED, identity_lines, is_marked, namespaces, no_holders, program, title};
 use crate::commands::graph::model::{Graph, Import};
 
 const CLUSTER: Style = AnsiColor::Cyan.on_default().bold();
@@ -34,6 +34,7 @@ fn import(graph: &Graph, import: &Import) -> Node {
     if children.is_empty() {
         children.push(leaf(styled(FAINT, no_holders(graph, import))));
     }
+    children.extend(import.may_import.iter().flatten().map(|line| leaf(plain(line))));
     children.push(identity(graph, import));
     let not_ready =
         import.not_ready.as_ref().map(|it| styled(FAINT, &format!("  not ready: {it}"))).unwrap_or_default();
@@ -41,7 +42,11 @@ fn import(graph: &Graph, import: &Import) -> Node {
         true => format!("  {}", styled(MARKED, &format!("! {MARK}"))),
         false => String::new(),
     };
-    Node { line: format!("{}{mark}{not_ready}", plain(&title(import))), children }
+    let not_permitted = match import.not_permitted {
+        true => format!("  {}", styled(MARKED, &format!("! {NOT_PERMITTED}"))),
+        false => String::new(),
+    };
+    Node { line: format!("{}{mark}{not_permitted}{not_ready}", plain(&title(import))), children }
 }
 
 fn identity(graph: &Graph, import: &Import) -> Node {
@@ -117,6 +122,18 @@ mod tests {
          └─ permissions unknown: roles could not be listed
 "
         );
+    }
+
+    #[test]
+    fn permissions_by_policies_are_shown() {
+        let mut graph = small();
+        graph.imports[0].not_permitted = true;
+        let text = rendered(&graph);
+        assert!(text.contains("import c2-pod-lister  ! no ImportPolicy permits it\n"), "{text}");
+        graph.imports[0].is_link = true;
+        graph.imports[0].may_import = Some(vec!["namespace shop may import default".into()]);
+        let text = rendered(&graph);
+        assert!(text.contains("├─ namespace shop may import default\n"), "{text}");
     }
 
     #[test]

@@ -5,7 +5,9 @@ use super::identity_lines::shown_lines;
 use super::style::{Colours, MARKED, PLAIN, STYLE, colours, hue};
 use super::text::{bold, escape, fit, width};
 use crate::commands::graph::model::{Graph, Identity, Import};
-use crate::commands::graph::render::{MARK, has_marks, identity_lines, is_marked, no_holders, program};
+use crate::commands::graph::render::{
+    MARK, NOT_PERMITTED, has_marks, identity_lines, is_marked, no_holders, program,
+};
 
 pub(crate) fn draw(graph: &Graph, layout: &Layout) -> String {
     let mut svg = Svg::default();
@@ -128,6 +130,7 @@ impl Svg {
             None => "import".to_owned(),
         };
         let below = match (&import.not_ready, import.holders.is_empty() && program.is_none()) {
+            _ if import.not_permitted => NOT_PERMITTED.to_owned(),
             (Some(reason), _) => format!("not ready: {reason}"),
             (None, true) => no_holders(graph, import).to_owned(),
             (None, false) => kind,
