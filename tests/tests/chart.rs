@@ -8,9 +8,10 @@ mod values;
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/helm");
 
 /// The objects that stay when a release is uninstalled, because of an annotation.
-const KEPT: [&str; 2] = [
+const KEPT: [&str; 3] = [
     "Namespace multicluster-service-account",
     "CustomResourceDefinition serviceaccountimports.multicluster.admiralty.io",
+    "CustomResourceDefinition importpolicies.multicluster.admiralty.io",
 ];
 
 const KEEP: (&str, &str) = ("helm.sh/resource-policy", "keep");

@@ -5,6 +5,7 @@ mod grants;
 mod interrupted;
 mod mistaken;
 mod old;
+mod policies;
 mod proxied;
 mod rotate;
 mod several;

@@ -5,6 +5,7 @@ mod clusters;
 mod controllers;
 mod debugging;
 mod injected;
+mod policies;
 mod unreachable_webhook;
 mod unreviewed;
 mod workflows;

@@ -32,10 +32,11 @@ const fn case(words: &'static str, target: Access, source: Access) -> Case {
     Case { words, target, source }
 }
 
-pub const COMMANDS: [Case; 12] = [
+pub const COMMANDS: [Case; 13] = [
     case("install --no-wait", Access::Write, Access::None),
     case("bootstrap --allow team-a", Access::Write, Access::Write),
     case("allow team-b", Access::Read, Access::Write),
+    case("allow team-b --for default", Access::Write, Access::Write),
     case("launch default --no-wait", Access::Write, Access::Write),
     case("deny team-b", Access::Read, Access::Write),
     case("links -o json", Access::Read, Access::None),
