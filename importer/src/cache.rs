@@ -4,6 +4,7 @@ mod checks;
 pub mod count;
 mod events;
 mod objects;
+mod policies;
 mod progress;
 mod store;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 pub use self::checks::CheckRequest;
 use self::checks::CheckState;
 pub use self::objects::{CachedImport, LinkEntry, ObservedImport, version_of};
+use self::policies::Policies;
 use self::progress::Progress;
 use self::store::Store;
 use crate::model::account::Account;
@@ -45,6 +47,7 @@ pub struct Cache {
 struct State {
     scopes: BTreeMap<Scope, Progress>,
     links_are_listed: bool,
+    policies: Policies,
     imports: Store<ObjectKey, CachedImport>,
     /// Imports that can't be read. The others are in `imports`.
     unreadable: Store<ObjectKey, UnreadableImport>,
@@ -67,11 +70,11 @@ impl Cache {
         Self { state: Mutex::new(State { scopes, ..State::default() }) }
     }
 
-    /// Whether each scope is listed, or forbidden.
+    /// Whether links, policies and each scope are listed. A scope may be forbidden.
     pub fn is_synced(&self) -> bool {
         let state = self.state();
         let is_done = |progress: &Progress| progress.is_listed || progress.is_forbidden;
-        state.links_are_listed && state.scopes.values().all(is_done)
+        state.links_are_listed && state.policies.is_listed() && state.scopes.values().all(is_done)
     }
 
     /// The namespaces that the importer is confined to, and whether each is listed.
@@ -224,33 +227,6 @@ impl Cache {
             let report = is_of_source.then(|| report.get(&import.account_key())).flatten()?;
             Some(report.clone().map(Account::Exists))
         })
-    }
-
-    /// Visits all imports, with the names of their sources or [`UNLINKED`]; returns the linked sources, and whether
-    /// each link is up.
-    pub fn visit_imports(
-        &self,
-        mut visit: impl FnMut(&str, &Import, &StatusSummary),
-    ) -> BTreeMap<String, bool> {
-        let state = self.state();
-        let is_up = |link: &LinkEntry| link.source.as_ref().is_ok_and(|source| source.is_up());
-        let links: BTreeMap<_, _> =
-            state.links.iter().map(|(_, link)| (link.cluster_name.clone(), is_up(link))).collect();
-        for (_, known) in state.imports.iter() {
-            let name = known.import.spec.cluster_name.as_str();
-            let source = if links.contains_key(name) { name } else { UNLINKED };
-            visit(source, &known.import, &known.summary);
-        }
-        links
-    }
-
-    /// Visits all imports that can't be read, with the names of their sources or [`UNLINKED`].
-    pub fn visit_unreadable(&self, mut visit: impl FnMut(&str, &UnreadableImport)) {
-        let state = self.state();
-        for (_, import) in state.unreadable.iter() {
-            let name = import.cluster_name.as_str();
-            visit(if state.link(name).is_some() { name } else { UNLINKED }, import);
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -95,13 +95,16 @@ impl Controller {
             clock: clock.clone(),
             metrics: metrics.clone(),
             is_synced,
+            needs_labels: Sender::new(false),
             check_requested: Notify::new(),
         });
         // Followers watch, too, so that they can take over at once.
         let mut watches = JoinSet::new();
         for scope in scopes {
+            watches.spawn(watch::policies::namespaces(client.clone(), scope.clone(), context.clone()));
             watches.spawn(watch::scope(client.clone(), scope, context.clone()));
         }
+        watches.spawn(watch::policies::policies(client.clone(), context.clone()));
         watches.spawn(watch::links(client, context.clone()));
         watches.spawn(check::run(context.clone()));
         watches.spawn(refresh_after_clock_change(context.clone()));

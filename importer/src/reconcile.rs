@@ -1,6 +1,7 @@
 //! One reconciliation: resolve, decide, mint, publish, report.
 
 pub mod history;
+mod permission;
 mod unreadable;
 
 use std::sync::Arc;
@@ -66,8 +67,9 @@ impl Reconciler {
         let known = self.cache.import(key).filter(|known| !known.import.is_deleted)?;
         let import = &known.import;
         let mut history = self.histories.take(import);
-        // Links are exempt: only administrators can cause their events.
+        // Links are exempt: only administrators can cause their events. So is the first attempt with a permission.
         if !import.is_link
+            && !self.is_newly_permitted(&known)
             && let Err(time) = history.record_attempt(self.clock.now())
         {
             self.histories.keep(import, history);
@@ -143,6 +145,9 @@ impl Reconciler {
     /// Makes sure that the Secret holds a fresh token.
     async fn refresh(&self, known: &CachedImport, history: &mut History) -> Result<Refresh, Failure> {
         let import = &known.import;
+        if let Some(postponed) = self.check_permission(known, history).await? {
+            return Ok(postponed);
+        }
         if import.is_link && self.restore_link(import, history).await? {
             return Ok(Refresh::Postponed(after(self.clock.now(), WATCH_LAG)));
         }

@@ -1,9 +1,10 @@
-//! The watches: two for each scope, and one for links. Each applies events to the cache and enqueues the
+//! The watches: two for each scope, and those of links and of import policies. Each applies events to the cache and enqueues the
 //! imports that they concern.
 
 mod accounts;
 pub mod context;
 mod objects;
+pub mod policies;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, LinkEntry, UNLINKED};
 use crate::metrics::{ImportState, Metrics, Snapshot, SourceSnapshot};
 use crate::model::failure::Reason;
 use crate::model::import::Import;
 use crate::model::status::StatusSummary;
+use crate::model::unreadable::UnreadableImport;
 
 /// Computes the gauges from the cached imports and links, and drops the counters of sources without a link.
 pub fn snapshot(cache: &Cache, leads: bool, now: Timestamp, metrics: &Metrics) -> Snapshot {
@@ -40,12 +41,37 @@ fn add(source: &mut SourceSnapshot, import: &Import, summary: &StatusSummary, no
     source.count(state, summary.expires_at, summary.refresh_at.or(import.created_at), now);
 }
 
+impl Cache {
+    /// Visits all imports, with the names of their sources or [`UNLINKED`]; returns the linked sources, and whether
+    /// each link is up.
+    fn visit_imports(&self, mut visit: impl FnMut(&str, &Import, &StatusSummary)) -> BTreeMap<String, bool> {
+        let state = self.state();
+        let is_up = |link: &LinkEntry| link.source.as_ref().is_ok_and(|source| source.is_up());
+        let links: BTreeMap<_, _> =
+            state.links.iter().map(|(_, link)| (link.cluster_name.clone(), is_up(link))).collect();
+        for (_, known) in state.imports.iter() {
+            let name = known.import.spec.cluster_name.as_str();
+            let source = if links.contains_key(name) { name } else { UNLINKED };
+            visit(source, &known.import, &known.summary);
+        }
+        links
+    }
+
+    /// Visits all imports that can't be read, with the names of their sources or [`UNLINKED`].
+    fn visit_unreadable(&self, mut visit: impl FnMut(&str, &UnreadableImport)) {
+        let state = self.state();
+        for (_, import) in state.unreadable.iter() {
+            let name = import.cluster_name.as_str();
+            visit(if state.link(name).is_some() { name } else { UNLINKED }, import);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::{LinkEntry, ObservedImport, UNLINKED};
+    use crate::cache::ObservedImport;
     use crate::model::scope::Scope;
-    use crate::model::unreadable::UnreadableImport;
     use kube::api::ObjectMeta;
     use kube::runtime::watcher::Event;
     use mcsa_client::ServiceAccountImport;

@@ -177,6 +177,8 @@ fn imports_are_listed_after_their_secrets() {
     cache.observe_link(Event::InitDone);
     // The links' namespace is no scope here.
     cache.record_forbidden(&Scope::Namespace("system".into()), false);
+    assert!(!cache.is_synced(), "an import may not be permitted");
+    cache.observe_policy(Event::InitDone);
     assert!(cache.is_synced());
 }
 
@@ -254,6 +256,7 @@ fn relist_affects_only_its_namespace() {
     let imports = |scope: &Scope, event| cache.observe_import(scope, event);
     let secrets = |scope: &Scope, event| cache.observe_secret(scope, event);
     cache.observe_link(Event::InitDone);
+    cache.observe_no_policies();
     for scope in [&a, &b] {
         assert!(!cache.is_synced());
         secrets(scope, Event::Init);
@@ -293,6 +296,7 @@ fn forbidden_namespace_does_not_block_startup() {
         assert_eq!(namespaces, [("a".to_owned(), expected[0]), ("b".to_owned(), expected[1])]);
     };
     cache.observe_link(Event::InitDone);
+    cache.observe_no_policies();
     cache.observe_secret(&a, Event::InitDone);
     cache.observe_import(&a, Event::InitDone);
     served([true, false]);

@@ -56,6 +56,8 @@ reasons! {
     BoundSecretNotFound,
     /// The link may not mint this token.
     Forbidden,
+    /// No import policy permits the import.
+    NotPermitted,
     /// The spec is invalid, or it names a link's own identity.
     InvalidSpec,
     /// The Secret exists and belongs to another owner.
@@ -72,11 +74,12 @@ reasons! {
 
 impl Reason {
     /// Failures that the owner of the import or of the service account has to fix. They page no operator.
-    pub const FIXED_BY_OWNERS: [Self; 8] = [
+    pub const FIXED_BY_OWNERS: [Self; 9] = [
         Self::ClusterNotLinked,
         Self::ServiceAccountNotFound,
         Self::BoundSecretNotFound,
         Self::Forbidden,
+        Self::NotPermitted,
         Self::InvalidSpec,
         Self::SecretNameConflict,
         Self::QuotaExceeded,

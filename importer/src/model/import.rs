@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 use mcsa_client::contract::{CLUSTER_UID, LINK_LABEL};
+use mcsa_client::policy::ImportRequest;
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
 
 use crate::model::key::ObjectKey;
@@ -50,6 +51,16 @@ impl Import {
             object.labels_mut().insert(LINK_LABEL.into(), "true".into());
         }
         object
+    }
+
+    /// What it asks import policies for.
+    pub fn request(&self) -> ImportRequest<'_> {
+        ImportRequest {
+            namespace: self.key.namespace(),
+            cluster: &self.spec.cluster_name,
+            account_namespace: &self.spec.namespace,
+            account_name: &self.spec.name,
+        }
     }
 
     /// The key of its Secret.

@@ -28,7 +28,11 @@ impl Scope {
     }
 
     pub fn holds(&self, key: &ObjectKey) -> bool {
-        self.namespace().is_none_or(|namespace| namespace == key.namespace())
+        self.has_namespace(key.namespace())
+    }
+
+    pub fn has_namespace(&self, name: &str) -> bool {
+        self.namespace().is_none_or(|namespace| namespace == name)
     }
 
     /// The namespace; `None` for all.

@@ -24,6 +24,8 @@ pub struct WatchContext {
     pub metrics: Metrics,
     /// Whether each watch has listed its objects, except forbidden ones that may be absent.
     pub is_synced: tokio::sync::watch::Sender<bool>,
+    /// Whether an import policy selects namespaces by their labels.
+    pub needs_labels: tokio::sync::watch::Sender<bool>,
     /// Notified when a check of a link is requested.
     pub check_requested: Notify,
 }
