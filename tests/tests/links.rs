@@ -165,7 +165,8 @@ async fn importer_reads_only_link_secrets_and_deletion_needs_no_source() -> anyh
     );
 
     // In the target: Secrets of imports are listed (as metadata, which the audit log doesn't show), created and
-    // patched, and never fetched one by one. Other Secrets are not accessed.
+    // patched. Only the metadata of the deleted one is fetched: it might have lost its label. Other Secrets are not
+    // accessed.
     let in_target = requests(target, "importer")?;
     let mut counts = BTreeMap::new();
     for (event, object) in in_target.iter().filter(|(_, object)| object.resource == "secrets") {
@@ -174,6 +175,7 @@ async fn importer_reads_only_link_secrets_and_deletion_needs_no_source() -> anyh
             ("list" | "watch", "") => selects(IMPORT_NAME),
             ("list" | "watch", SYSTEM_NAMESPACE) => selects(LINK_LABEL),
             ("create" | "patch", "consumers") => true,
+            ("get", "consumers") => object.name == "lost-token",
             ("patch", SYSTEM_NAMESPACE) => object.name == "c2-token",
             _ => false,
         };

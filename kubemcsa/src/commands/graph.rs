@@ -8,6 +8,7 @@ mod collect;
 mod holders;
 mod model;
 mod permitted;
+mod powerful;
 mod render;
 mod resolve;
 mod rights;

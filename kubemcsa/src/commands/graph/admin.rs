@@ -2,12 +2,27 @@
 //! <https://kubernetes.io/docs/concepts/security/rbac-good-practices/#privilege-escalation-risks>
 //!
 //! The result is a possibility. *Absent:* ways that need more than RBAC, such as a node that pods can break out of;
-//! admission policies that prevent a way; and rights to a single named object, which may be harmless.
+//! admission policies that prevent a way; and rights to a single named object, which may be harmless, unless it is a
+//! service account that is powerful itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::rbac::v1::PolicyRule;
 
 use super::rules::{Action, Grant, Scope, allows};
 
 /// Some service accounts in this namespace are cluster-admin, or can become it.
-const SYSTEM: &str = "kube-system";
+pub(crate) const SYSTEM: &str = "kube-system";
+
+/// The service accounts that are cluster-admin or can become it, by namespace. Always has [`SYSTEM`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PowerfulAccounts(pub(crate) BTreeMap<String, BTreeSet<String>>);
+
+impl Default for PowerfulAccounts {
+    fn default() -> Self {
+        Self([(SYSTEM.to_owned(), BTreeSet::new())].into())
+    }
+}
 
 /// Group and resource of the kinds that create pods.
 const WORKLOADS: [(&str, &str); 7] = [
@@ -25,7 +40,7 @@ const ADMISSION: &str = "admissionregistration.k8s.io";
 const CERTIFICATES: &str = "certificates.k8s.io";
 
 /// The ways to cluster-admin, each as the end of a sentence: "it can ...".
-pub(crate) fn reasons(grants: &[Grant<'_>]) -> Vec<String> {
+pub(crate) fn reasons(grants: &[Grant<'_>], powerful: &PowerfulAccounts) -> Vec<String> {
     let cluster_wide = Permissions { grants, namespace: None };
     if cluster_wide.include_everything() {
         return vec!["do everything".into()];
@@ -33,12 +48,27 @@ pub(crate) fn reasons(grants: &[Grant<'_>]) -> Vec<String> {
     let mut reasons: Vec<_> = ways_in_cluster(&cluster_wide).into_iter().map(str::to_owned).collect();
     let in_all = ways_in_namespace(&cluster_wide);
     reasons.extend(in_all.iter().map(|reason| format!("{reason} in all namespaces")));
-    let in_system = Permissions { grants, namespace: Some(SYSTEM) };
-    if in_system.include_everything() {
-        reasons.push(format!("do everything in {SYSTEM}"));
-    } else {
-        let others = ways_in_namespace(&in_system).into_iter().filter(|reason| !in_all.contains(reason));
-        reasons.extend(others.map(|reason| format!("{reason} in {SYSTEM}")));
+    for (namespace, accounts) in &powerful.0 {
+        let can = Permissions { grants, namespace: Some(namespace.as_str()) };
+        if !can.differ_from_cluster_wide() {
+            continue;
+        }
+        let place = match accounts.first() {
+            Some(account) if namespace != SYSTEM => {
+                format!("{namespace}, where service account {account} could become cluster-admin")
+            }
+            _ => namespace.clone(),
+        };
+        if can.include_everything() {
+            reasons.push(format!("do everything in {place}"));
+            continue;
+        }
+        let others = ways_in_namespace(&can).into_iter().filter(|reason| !in_all.contains(reason));
+        reasons.extend(others.map(|reason| format!("{reason} in {place}")));
+        for account in accounts {
+            let what = format!("service account {namespace}/{account}, which could become cluster-admin");
+            reasons.extend(ways_to_account(&can, account).iter().map(|way| format!("{way} {what}")));
+        }
     }
     reasons
 }
@@ -109,6 +139,18 @@ fn ways_in_namespace(can: &Permissions<'_>) -> Vec<&'static str> {
     ways.into_iter().filter_map(|(is_open, reason)| is_open.then_some(reason)).collect()
 }
 
+/// Ways that need rights to a powerful service account, by its name only.
+fn ways_to_account(can: &Permissions<'_>, account: &str) -> Vec<&'static str> {
+    let ways = [
+        ("create", "serviceaccounts/token", "mint tokens of"),
+        ("impersonate", "serviceaccounts", "impersonate"),
+    ];
+    let is_open =
+        |verb: &str, resource: &str| can.one(verb, "", resource, account) && !can.all(verb, "", resource);
+    let open = ways.into_iter().filter(|(verb, resource, _)| is_open(verb, resource));
+    open.map(|(_, _, reason)| reason).collect()
+}
+
 /// What the rules allow: cluster-wide, or in a namespace.
 struct Permissions<'a> {
     grants: &'a [Grant<'a>],
@@ -140,6 +182,16 @@ impl Permissions<'_> {
         self.all("any verb", "any group", "any resource")
     }
 
+    /// Whether rights in the namespace may differ: a rule is bound there, or a cluster-wide rule names objects that may
+    /// be there.
+    fn differ_from_cluster_wide(&self) -> bool {
+        let names = |rule: &PolicyRule| rule.resource_names.as_deref().is_some_and(|names| !names.is_empty());
+        self.grants.iter().any(|(scope, rule)| match scope {
+            Scope::Cluster => names(rule),
+            Scope::Namespace(_) => self.applies(scope),
+        })
+    }
+
     fn allow(&self, action: &Action<'_>) -> bool {
         self.grants.iter().any(|(scope, rule)| self.applies(scope) && allows(rule, action))
     }
@@ -159,6 +211,8 @@ mod tests {
     use rstest::rstest;
 
     const ALL: &str = "";
+    const IN_ARGOCD: &str = "argocd, where service account controller could become cluster-admin";
+    const CONTROLLER: &str = "service account argocd/controller, which could become cluster-admin";
 
     #[rstest]
     #[case::nothing(&[], &[])]
@@ -228,6 +282,43 @@ mod tests {
     fn ways_to_cluster_admin_are_found(#[case] grants: &[(&str, &str)], #[case] expected: &[&str]) {
         let rules: Vec<_> = grants.iter().map(|(scope, text)| (*scope, rule(text))).collect();
         let grants: Vec<_> = rules.iter().map(|(name, rule)| (scope(name), rule)).collect();
-        assert_eq!(reasons(&grants), expected);
+        assert_eq!(reasons(&grants, &PowerfulAccounts::default()), expected);
+    }
+
+    #[rstest]
+    #[case::secrets(&[("argocd", "get secrets")], &[("read secrets in", IN_ARGOCD)])]
+    #[case::tokens(&[("argocd", "create serviceaccounts/token")],
+        &[("mint tokens of service accounts in", IN_ARGOCD)])]
+    #[case::pods(&[("argocd", "create pods")], &[("run pods as any service account in", IN_ARGOCD)])]
+    #[case::workloads(&[("argocd", "patch cronjobs.batch")],
+        &[("run pods as any service account in", IN_ARGOCD)])]
+    #[case::exec(&[("argocd", "create pods/exec")], &[("run commands in pods in", IN_ARGOCD)])]
+    #[case::everything(&[("argocd", "* *.*")], &[("do everything in", IN_ARGOCD)])]
+    #[case::bind(
+        &[(ALL, "bind clusterroles.rbac.authorization.k8s.io"),
+          ("argocd", "create rolebindings.rbac.authorization.k8s.io")],
+        &[("bind cluster roles to anyone in", IN_ARGOCD)]
+    )]
+    #[case::tokens_of_one(&[("argocd", "create serviceaccounts/token=controller")],
+        &[("mint tokens of", CONTROLLER)])]
+    #[case::tokens_of_one_in_the_cluster(&[(ALL, "create serviceaccounts/token=controller")],
+        &[("mint tokens of", CONTROLLER)])]
+    #[case::impersonate_one(&[("argocd", "impersonate serviceaccounts=controller")],
+        &[("impersonate", CONTROLLER)])]
+    #[case::tokens_of_another(&[("argocd", "create serviceaccounts/token=server")], &[])]
+    #[case::read(&[("argocd", "get,list pods")], &[])]
+    #[case::another_namespace(&[("team", "* *.*")], &[])]
+    #[case::in_all_namespaces(&[(ALL, "get secrets"), ("argocd", "get secrets")],
+        &[("read secrets in", "all namespaces")])]
+    fn powerful_service_account_can_be_reached(
+        #[case] grants: &[(&str, &str)],
+        #[case] expected: &[(&str, &str)],
+    ) {
+        let mut powerful = PowerfulAccounts::default();
+        powerful.0.insert("argocd".into(), ["controller".to_owned()].into());
+        let rules: Vec<_> = grants.iter().map(|(scope, text)| (*scope, rule(text))).collect();
+        let grants: Vec<_> = rules.iter().map(|(name, rule)| (scope(name), rule)).collect();
+        let expected: Vec<_> = expected.iter().map(|(way, place)| format!("{way} {place}")).collect();
+        assert_eq!(reasons(&grants, &powerful), expected);
     }
 }

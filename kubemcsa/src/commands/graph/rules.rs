@@ -1,5 +1,7 @@
 //! The rules that apply to a service account, and what they allow.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::rbac::v1::{PolicyRule, RoleRef, Subject};
 
 use super::roles::{Binding, Roles};
@@ -19,34 +21,80 @@ pub(crate) type Grant<'a> = (Scope, &'a PolicyRule);
 ///
 /// Omits what Kubernetes' own bindings grant to groups: it is the same for all service accounts.
 pub(crate) fn granted<'a>(roles: &'a Roles, namespace: &str, name: &str) -> Vec<Grant<'a>> {
-    let bindings = roles.bindings.iter().filter(|binding| {
-        let matches = |subject: &&Subject| matches(subject, binding.namespace.as_deref(), namespace, name);
-        binding
-            .subjects
-            .iter()
-            .filter(matches)
-            .any(|it| it.kind != "Group" || !binding.name.starts_with("system:"))
-    });
-    let rules = bindings.flat_map(|binding| {
-        let scope = binding.namespace.clone().map_or(Scope::Cluster, Scope::Namespace);
-        rules_of(roles, binding).iter().map(move |rule| (scope.clone(), rule))
-    });
-    rules.collect()
+    let applies = |binding: &&Binding| {
+        members(binding).any(|members| match members {
+            Members::One(of, account) => (of, account) == (namespace, name),
+            Members::Namespace(of) => of == namespace,
+            Members::All => true,
+        })
+    };
+    roles.bindings.iter().filter(applies).flat_map(|binding| grants(roles, binding)).collect()
 }
 
-/// Whether a subject of a binding in `binding_namespace` includes the service account.
-fn matches(subject: &Subject, binding_namespace: Option<&str>, namespace: &str, name: &str) -> bool {
+/// The service accounts that bindings include, by namespace and name, each with all rules that apply to it. Of the
+/// namespaces whose service accounts are bound as a group, it has at least the service account `default`.
+pub(crate) fn granted_to_each(roles: &Roles) -> BTreeMap<(&str, &str), Vec<Grant<'_>>> {
+    let mut accounts: BTreeMap<(&str, &str), Vec<Grant<'_>>> = BTreeMap::new();
+    let mut namespaces: BTreeMap<&str, Vec<Grant<'_>>> = BTreeMap::new();
+    let mut all = Vec::new();
+    for binding in &roles.bindings {
+        for members in members(binding) {
+            let granted = match members {
+                Members::One(namespace, name) => accounts.entry((namespace, name)).or_default(),
+                Members::Namespace(namespace) => namespaces.entry(namespace).or_default(),
+                Members::All => &mut all,
+            };
+            granted.extend(grants(roles, binding));
+        }
+    }
+    for &namespace in namespaces.keys() {
+        accounts.entry((namespace, "default")).or_default();
+    }
+    for ((namespace, _), granted) in &mut accounts {
+        granted.extend(namespaces.get(namespace).into_iter().flatten().chain(&all).cloned());
+    }
+    accounts
+}
+
+/// The service accounts that a subject includes.
+enum Members<'a> {
+    /// The one with this namespace and name.
+    One(&'a str, &'a str),
+    /// All of a namespace.
+    Namespace(&'a str),
+    All,
+}
+
+/// The service accounts that a binding includes, without the groups of Kubernetes' own bindings.
+fn members(binding: &Binding) -> impl Iterator<Item = Members<'_>> {
+    let subjects = binding.subjects.iter();
+    let counted =
+        subjects.filter(move |subject| subject.kind != "Group" || !binding.name.starts_with("system:"));
+    counted.filter_map(move |subject| members_of(subject, binding.namespace.as_deref()))
+}
+
+fn members_of<'a>(subject: &'a Subject, binding_namespace: Option<&'a str>) -> Option<Members<'a>> {
     match subject.kind.as_str() {
         "ServiceAccount" => {
-            subject.name == name && subject.namespace.as_deref().or(binding_namespace) == Some(namespace)
+            let namespace = subject.namespace.as_deref().or(binding_namespace)?;
+            Some(Members::One(namespace, &subject.name))
         }
-        "User" => subject.name == format!("system:serviceaccount:{namespace}:{name}"),
-        "Group" => {
-            subject.name == format!("system:serviceaccounts:{namespace}")
-                || ["system:serviceaccounts", "system:authenticated"].contains(&subject.name.as_str())
+        "User" => {
+            let (namespace, name) = subject.name.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+            Some(Members::One(namespace, name))
         }
-        _ => false,
+        "Group" => match subject.name.as_str() {
+            "system:serviceaccounts" | "system:authenticated" => Some(Members::All),
+            group => group.strip_prefix("system:serviceaccounts:").map(Members::Namespace),
+        },
+        _ => None,
     }
+}
+
+/// The rules that a binding grants, and where.
+fn grants<'a>(roles: &'a Roles, binding: &Binding) -> impl Iterator<Item = Grant<'a>> {
+    let scope = binding.namespace.clone().map_or(Scope::Cluster, Scope::Namespace);
+    rules_of(roles, binding).iter().map(move |rule| (scope.clone(), rule))
 }
 
 /// The rules that a binding grants; empty if its role does not exist.
@@ -139,7 +187,11 @@ pub(super) mod tests {
         assert_eq!(allows(&rule(text), &Action { verb, group, resource, name: None }), expected);
     }
 
-    fn binding(namespace: Option<&str>, role: (&str, &str), subject: (&str, &str, Option<&str>)) -> Binding {
+    pub(in super::super) fn binding(
+        namespace: Option<&str>,
+        role: (&str, &str),
+        subject: (&str, &str, Option<&str>),
+    ) -> Binding {
         Binding {
             name: "b".into(),
             namespace: namespace.map(str::to_owned),
@@ -176,5 +228,31 @@ pub(super) mod tests {
         };
         let scopes: Vec<_> = granted(&roles, "default", "a").into_iter().map(|(scope, _)| scope).collect();
         assert_eq!(scopes, expected);
+    }
+
+    #[test]
+    fn each_account_has_the_rules_of_its_groups() {
+        let lister = ("ClusterRole", "lister");
+        let roles = Roles {
+            cluster_roles: [("lister".into(), vec![rule("list pods")])].into(),
+            bindings: vec![
+                binding(Some("x"), lister, ("ServiceAccount", "a", None)),
+                binding(Some("y"), lister, ("User", "system:serviceaccount:x:b", None)),
+                binding(None, lister, ("Group", "system:serviceaccounts:x", None)),
+                binding(Some("z"), lister, ("Group", "system:serviceaccounts", None)),
+                binding(None, lister, ("User", "jane", None)),
+            ],
+            ..Default::default()
+        };
+        let of_x = |own: &[&str]| own.iter().copied().chain(["", "z"]).map(scope).collect::<Vec<_>>();
+        let each: Vec<_> = granted_to_each(&roles)
+            .into_iter()
+            .map(|(account, grants)| {
+                (account, grants.into_iter().map(|(scope, _)| scope).collect::<Vec<_>>())
+            })
+            .collect();
+        let expected =
+            [(("x", "a"), of_x(&["x"])), (("x", "b"), of_x(&["y"])), (("x", "default"), of_x(&[]))];
+        assert_eq!(each, expected);
     }
 }

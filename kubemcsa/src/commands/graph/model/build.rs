@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::{Graph, Holder, Identity, Import, SourceCluster, Target};
+use crate::commands::graph::admin::PowerfulAccounts;
 use crate::commands::graph::holders::{self, Owner};
 use crate::commands::graph::resolve::{ResolvedImport, Source, Unidentified};
 use crate::commands::graph::roles::Roles;
 use crate::commands::graph::view::View;
-use crate::commands::graph::{admin, rights, rules};
+use crate::commands::graph::{admin, powerful, rights, rules};
 
 /// The roles of each source that was read, by its UID, or why they could not be read.
 pub(crate) type AllRoles = BTreeMap<String, Result<Roles, String>>;
@@ -16,13 +17,20 @@ pub(crate) fn build(views: &[&View], resolved: &[ResolvedImport<'_>], roles: &Al
     let (sources, source_indexes) = sources(views, resolved, roles);
     let (targets, target_indexes) = targets(views);
     let mut graph = Graph { sources, targets, ..Default::default() };
+    let read = roles.iter().filter_map(|(uid, roles)| Some((uid.as_str(), roles.as_ref().ok()?)));
+    let sources_read: BTreeMap<_, _> =
+        read.map(|(uid, roles)| (uid, SourceRights { roles, powerful: powerful::find(roles) })).collect();
     let mut identities = BTreeMap::new();
     let mut holders: BTreeMap<(usize, String, Owner), usize> = BTreeMap::new();
     for ResolvedImport { target, import, source } in resolved {
         let view = views[*target];
         let target = target_indexes[target];
         let identity = *identities.entry((source, &import.account)).or_insert_with(|| {
-            graph.identities.push(identity(source_indexes[source], &import.account, source, roles));
+            let rights = match source {
+                Source::Pinned { uid } => sources_read.get(uid.as_str()),
+                Source::Unidentified { .. } => None,
+            };
+            graph.identities.push(identity(source_indexes[source], &import.account, rights));
             graph.identities.len() - 1
         });
         let pods = view.pods.as_deref().unwrap_or_default();
@@ -103,14 +111,19 @@ fn unread(source: &Source, roles: &AllRoles) -> Option<String> {
     }
 }
 
-fn identity(index: usize, account: &(String, String), source: &Source, roles: &AllRoles) -> Identity {
+/// The RBAC of a source, and the service accounts that can become cluster-admin by it.
+struct SourceRights<'a> {
+    roles: &'a Roles,
+    powerful: PowerfulAccounts,
+}
+
+fn identity(index: usize, account: &(String, String), source: Option<&SourceRights<'_>>) -> Identity {
     let (namespace, name) = account.clone();
     let mut identity = Identity { source: index, namespace, name, ..Default::default() };
-    if let Source::Pinned { uid } = source
-        && let Some(Ok(roles)) = roles.get(uid)
-    {
+    if let Some(SourceRights { roles, powerful }) = source {
         let grants = rules::granted(roles, &identity.namespace, &identity.name);
-        (identity.rights, identity.admin) = (rights::sentences(&grants), admin::reasons(&grants));
+        let others = powerful::without(powerful, &identity.namespace, &identity.name);
+        (identity.rights, identity.admin) = (rights::sentences(&grants), admin::reasons(&grants, &others));
     }
     identity
 }
@@ -141,6 +154,7 @@ mod tests {
     use super::*;
     use crate::commands::graph::holders::PodInfo;
     use crate::commands::graph::resolve::resolve;
+    use crate::commands::graph::rules::tests::{binding, rule};
     use crate::commands::graph::view::{ImportInfo, LinkInfo};
     use rstest::rstest;
 
@@ -194,6 +208,32 @@ mod tests {
         assert_eq!(graph.imports[0].identity, graph.imports[2].identity);
         let unread: Vec<_> = graph.sources.iter().map(|it| it.unread.as_deref()).collect();
         assert_eq!(unread, [Some("there is no link to c3"), Some("there is no link to c3"), None]);
+    }
+
+    /// Service account a/b may mint tokens of an administrator, or only in its own namespace, which has none.
+    #[rstest]
+    #[case::of_an_administrator("admins", &["mint tokens of service accounts in admins, where service account boss could \
+                                              become cluster-admin"])]
+    #[case::of_its_own_namespace("a", &[])]
+    fn identity_that_reaches_an_administrator_is_marked(#[case] mints_in: &str, #[case] expected: &[&str]) {
+        let source = View { name: "two".into(), uid: Some("22-2".into()), ..Default::default() };
+        let one = target("11-1");
+        let account = |namespace, name| ("ServiceAccount", name, Some(namespace));
+        let roles = Roles {
+            cluster_roles: [
+                ("cluster-admin".into(), vec![rule("* *.*")]),
+                ("minter".into(), vec![rule("create serviceaccounts/token")]),
+            ]
+            .into(),
+            bindings: vec![
+                binding(None, ("ClusterRole", "cluster-admin"), account("admins", "boss")),
+                binding(Some(mints_in), ("ClusterRole", "minter"), account("a", "b")),
+            ],
+            ..Default::default()
+        };
+        let views = [&one, &source];
+        let graph = build(&views, &resolve(&views), &[("22-2".to_owned(), Ok(roles))].into());
+        assert_eq!(graph.identities[graph.imports[0].identity].admin, expected);
     }
 
     #[test]
