@@ -26,6 +26,7 @@ pub(crate) mod reuse;
 pub(crate) mod revocation;
 pub(crate) mod route;
 pub(crate) mod shared;
+pub(crate) mod trust;
 pub(crate) mod verify;
 
 /// How often to try a write that conflicts with an importer or another administrator.

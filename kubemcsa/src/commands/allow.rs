@@ -45,6 +45,7 @@ pub(crate) async fn run(args: Args, change: Change) -> anyhow::Result<()> {
     }
     let permits = policies::Permits::prepare(&args, &mut flags).await?;
     let chosen = flags.source.choose()?;
+    let flags = flags.with_source_context(&chosen);
     let name = flags.source.name.clone().unwrap_or_else(|| chosen.cluster_name.clone());
     let source = chosen.connect_as(&name).await?;
     let target = known_target(&flags, &source).await?;
@@ -55,7 +56,8 @@ pub(crate) async fn run(args: Args, change: Change) -> anyhow::Result<()> {
         }
         changed(&args, change, &before).map_err(|whole| indivisible(whole, &flags, &target, &before))
     };
-    let Changed { after, is_changed, supports_policy } = change_grants(&source, &target, change_of).await?;
+    let Changed { after, is_changed, supports_policy } =
+        change_grants(&source, &chosen.kubectl(), &target, change_of).await?;
     for sentence in after.sentences(&target, supports_policy) {
         output::info(&source.name, &sentence);
     }
@@ -129,7 +131,7 @@ fn indivisible(
         LargerGrant::Everything => anyhow::anyhow!(
             "{target} may import everything, and RBAC can't exclude {grant} from that; list all that it may import \
              instead: {} --allow NAMESPACE[/NAME]",
-            flags.other_command("bootstrap", "")
+            flags.with_both_contexts().other_command("bootstrap", "")
         ),
         LargerGrant::Namespace => anyhow::anyhow!(
             "{target} may import all of namespace {}, and RBAC can't exclude {grant} from that; deny the namespace, \

@@ -24,7 +24,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let (_, cluster) = args.target.connect().await?;
     let now = Timestamp::now();
     let rows: Vec<_> = existing::list(&cluster).await?.iter().map(|link| Entry::of(link, now)).collect();
-    table::print(&rows, args.output, &cluster.name, "no links found; create one with kubemcsa bootstrap")
+    table::print(&rows, args.output, &cluster.name, "no links found; create one with bootstrap")
 }
 
 /// What is printed about a link.
@@ -85,22 +85,22 @@ impl Entry {
 /// The worst problem of a link.
 pub(crate) fn health(linked: &ExistingLink, now: Timestamp) -> Health {
     match linked.link() {
-        None => return Health::bad("NoSecret", "the link has no Secret; run kubemcsa bootstrap again"),
+        None => return Health::bad("NoSecret", "the link has no Secret; bootstrap the link again"),
         Some(Err(error)) => return Health::bad("InvalidLink", error.to_string()),
         Some(Ok(_)) => {}
     }
     if linked.expires_at().is_some_and(|time| time <= now) {
         let again = match linked.import {
-            Some(_) => "run kubemcsa bootstrap again",
+            Some(_) => "bootstrap the link again",
             // Bootstrap may find no rights in the source that it could keep.
-            None => "replace it, or run kubemcsa bootstrap --allow NAMESPACE[/NAME]",
+            None => "replace it, or bootstrap the link with --allow NAMESPACE[/NAME]",
         };
         return Health::bad("Expired", format!("the token has expired; {again}"));
     }
     let Some(import) = &linked.import else { return Health::good("ByHand") };
     if let Some(secret) = linked.interim() {
         let message = format!(
-            "a rotation was interrupted: the token is bound to Secret {secret}; run kubemcsa rotate again"
+            "a rotation was interrupted: the token is bound to Secret {secret}; rotate the link again"
         );
         return Health::bad("RotationUnfinished", message);
     }

@@ -14,6 +14,7 @@ use crate::cluster::Cluster;
 use crate::cluster::deleter::Deleter;
 use crate::link::existing::Account;
 use crate::link::flags::{Flags, LinkFlags, SourceFlags};
+use crate::link::trust::revocation_advice;
 use crate::link::{connect, plan};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -58,22 +59,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
-    let plan = plan::plan(flags.clone(), flags.target.choose()?, flags.source.choose()?)?;
+    let (target, source) = (flags.target.choose()?, flags.source.choose()?);
+    let plan = plan::plan(flags, target, source)?;
     let (target, source) = tokio::join!(connect::reach(plan.target()), connect::reach(plan.source()));
     let target = target?;
     let source = source.map_err(|error| {
-        let local = flags.other_command("unlink", "--local-only");
+        let local = plan.flags().other_command("unlink", "--local-only");
         anyhow::anyhow!("{error}; if the source is gone for good, clean up only the target: {local}")
     })?;
-    let identity = source_side::find(source.cluster(), plan.target().name(), Some(target.uid())).await?;
-    let link = target_side::find(
-        target.cluster(),
-        plan.source().name(),
-        Some(source.uid()),
-        Some(plan.target().name()),
-        args.keep_secrets,
-    )
-    .await?;
+    let owner = Some((target.uid(), plan.flags()));
+    let identity = source_side::find(source.cluster(), plan.target().name(), owner).await?;
+    let both = Some((&plan, source.uid()));
+    let link = target_side::find(target.cluster(), plan.source().name(), both, args.keep_secrets).await?;
     target_side::ensure_deletable(target.cluster(), &link).await?;
     target_side::ensure_no_home_pods(target.cluster(), &link, plan.flags(), args.abandon_pods, "").await?;
     let account_uid = identity.account_uid();
@@ -109,32 +106,28 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
 
 async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
     let source = flags.local_only_source()?;
-    let side = plan::target(flags, flags.target.choose()?)?;
+    let chosen = flags.target.choose()?;
+    let flags = &flags.clone().with_target_context(&chosen);
+    let side = plan::target(flags, chosen)?;
     let target = connect::reach(&side).await?;
-    let link = target_side::find(target.cluster(), &source, None, None, args.keep_secrets).await?;
+    let link = target_side::find(target.cluster(), &source, None, args.keep_secrets).await?;
     // Nothing but --now ends a pod whose source is gone.
     let others = " --now --local-only";
     target_side::ensure_no_home_pods(target.cluster(), &link, flags, args.abandon_pods, others).await?;
     let mut deleter = deleter(args, target.cluster().clone());
     target_side::delete(&mut deleter, &link).await?;
-    report_if_not_linked(&[&deleter], side.name(), &source);
     target_side::report(&deleter, &link, args.keep_secrets);
     policies::report(&deleter.cluster, side.chosen(), &source).await;
-    if let Some(other) = link.others_with_own_account().first() {
-        let context = flags.source.context.clone().unwrap_or_else(|| "SOURCE_CONTEXT".into());
-        let source = SourceFlags { context: Some(context), ..flags.source.clone() };
-        let flags = Flags { source, ..flags.clone() };
-        output::warn(&deleter.cluster.name, &kept_for(other, &flags));
+    let Some(own) = link.first() else {
+        // The name may be a typo, so nothing is said about what a source trusts.
+        output::info(&deleter.cluster.name, &target_side::not_linked(&source, &link.other_names()));
         return Ok(());
-    }
-    let name = link.identity().unwrap_or_else(|| side.name().to_owned());
-    output::warn(
-        &deleter.cluster.name,
-        &format!(
-            "{source} still trusts this cluster as {name}; if {source} still exists: kubemcsa unlink --source-only \
-             --target-name {name} --source-context CONTEXT"
-        ),
-    );
+    };
+    let warning = match link.others_with_own_account().first() {
+        Some(other) => kept_for(other, &flags.with_both_contexts()),
+        None => format!("unless {source} is gone for good, {}", revocation_advice(own, &flags.source)),
+    };
+    output::warn(&deleter.cluster.name, &warning);
     Ok(())
 }
 

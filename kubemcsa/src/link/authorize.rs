@@ -51,10 +51,11 @@ pub(crate) async fn authorize(
 ) -> anyhow::Result<Authorized> {
     let (cluster, progress) = (permitted.source(), permitted.progress());
     ensure_namespaces(cluster, grants, stored).await?;
-    let supports_policy = shared::update(cluster, progress, grants).await?;
+    let supports_policy = shared::update(permitted, grants).await?;
     // Before the service account: after an interruption, the next run finds the grants that were requested.
     let target = &permitted.target().name;
-    apply_grants(cluster, progress, target, grants, stored).await?;
+    let kubectl = permitted.plan().source().chosen().kubectl();
+    apply_grants(cluster, progress, &kubectl, target, grants, stored).await?;
     ensure_applied(cluster, target, grants).await?;
     let account = apply(cluster, progress, &desired::service_account(permitted)?).await?;
     let service_account_uid = account.uid().context("the service account has no UID")?;
@@ -83,9 +84,11 @@ pub(crate) async fn keep_grants(permitted: &Permitted, identity: Identity) -> an
 
 /// Applies a target's grants and deletes obsolete ones. Deletes an obsolete ClusterRoleBinding last, after it created
 /// the Roles that replace it. Fails with a conflict if someone else changed the same objects since they were read.
+/// `kubectl`: the command with the cluster's context, for errors.
 pub(crate) async fn apply_grants(
     cluster: &Cluster,
     progress: &Progress,
+    kubectl: &str,
     target: &str,
     grants: &Grants,
     stored: &StoredGrants,
@@ -103,7 +106,7 @@ pub(crate) async fn apply_grants(
             Some(_) => apply::apply(cluster, &versioned).await,
             None => apply::create(cluster, &versioned).await,
         };
-        let applied = applied.map_err(|error| explain_role_ref(error, object))?;
+        let applied = applied.map_err(|error| explain_role_ref(error, object, kubectl))?;
         progress.outcome(&cluster.name, &object::reference(object), applied.outcome);
     }
     if *grants == Grants::Everything {
@@ -140,14 +143,14 @@ async fn delete_all(
 }
 
 /// The `roleRef` of a binding is immutable, so the message says how to delete the binding.
-fn explain_role_ref(error: CallError, object: &DynamicObject) -> anyhow::Error {
+fn explain_role_ref(error: CallError, object: &DynamicObject, kubectl: &str) -> anyhow::Error {
     if !error.to_string().contains("cannot change roleRef") {
         return error.into();
     }
     let reference = object::reference(object);
     anyhow::anyhow!(
-        "{error}; the existing binding refers to another role; if nothing needs it, delete it in this cluster with \
-         kubectl delete {reference}, then run the command again"
+        "{error}; the existing binding refers to another role; if nothing needs it, delete it, then run the command \
+         again: {kubectl} delete {reference}"
     )
 }
 

@@ -20,8 +20,10 @@ pub(crate) struct Changed {
 }
 
 /// Applies a change to the stored grants, until they include it. Other administrators may change other grants meanwhile.
+/// `kubectl`: the command with the source's context, for errors.
 pub(crate) async fn change_grants(
     source: &Cluster,
+    kubectl: &str,
     target: &str,
     change: impl Fn(&StoredGrants) -> anyhow::Result<Grants>,
 ) -> anyhow::Result<Changed> {
@@ -37,7 +39,7 @@ pub(crate) async fn change_grants(
             None => shared::create_missing(source, &progress, &after).await?,
         };
         supports_policy = Some(policy);
-        let applied = authorize::apply_grants(source, &progress, target, &after, &stored).await;
+        let applied = authorize::apply_grants(source, &progress, kubectl, target, &after, &stored).await;
         stored = grants::read(source, target).await?;
         match applied {
             Err(error) if is_conflict(&error) => continue,
@@ -67,7 +69,7 @@ pub(crate) fn ambiguous(source: &str, target: &str, flags: &Flags) -> anyhow::Er
     anyhow::anyhow!(
         "{source}: {target} has a binding for everything, and also bindings in some namespaces; choose one: {} --allow \
          NAMESPACE[/NAME], or: {}",
-        flags.other_command("bootstrap", ""),
+        flags.with_both_contexts().other_command("bootstrap", ""),
         flags.other_command("allow", "--everything"),
     )
 }

@@ -11,6 +11,7 @@ use super::connect::Connected;
 use super::existing::{self, Account};
 use super::flags::{Flags, SourceFlags, TargetFlags};
 use super::{desired, known_targets};
+use crate::cluster::kubeconfig::shell_quote;
 use crate::cluster::{apply, object};
 
 /// Two clusters whose names for each other are free, or already belong to this link.
@@ -38,27 +39,62 @@ async fn check_target_name(connected: &Connected) -> anyhow::Result<()> {
         let stored = apply::read(connected.source(), &object).await?;
         let conflict = stored.and_then(|stored| target_name_conflict(&stored, connected.target_uid()));
         let Some(conflict) = conflict else { continue };
-        let name = &connected.target().name;
-        bail!(
-            "{}: {} {conflict}; if {name} is another cluster, run: {}; if it was recreated, first remove its old \
-             objects: {}",
-            connected.source().name,
-            object::reference(&object),
-            connected.plan().flags().with_flag("--target-name", &format!("{name}-2")),
-            unlink_source_only(connected.plan().flags(), name),
-        );
+        let (name, flags) = (&connected.target().name, connected.plan().flags());
+        let fixes = Fixes {
+            rename: flags.with_flag("--target-name", &format!("{name}-2")),
+            unlink: flags.unlink_source_only(name),
+            kubectl: connected.plan().source().chosen().kubectl(),
+        };
+        bail!("{}: {}", connected.source().name, conflict.message(&object, name, &fixes));
     }
     Ok(())
 }
 
+/// Why a link can't use the name of a stored object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Conflict {
+    /// It belongs to another link, in these words.
+    OtherLink(String),
+    /// It does not belong to a link, so `unlink` would refuse to delete it.
+    NoLink,
+}
+
+/// The commands that resolve a conflict.
+struct Fixes {
+    /// This command, with another name.
+    rename: String,
+    /// Deletes the other link.
+    unlink: String,
+    /// kubectl in the cluster with the object.
+    kubectl: String,
+}
+
+impl Conflict {
+    /// `name`: of the cluster that is called like the object.
+    fn message(&self, object: &DynamicObject, name: &str, fixes: &Fixes) -> String {
+        let reference = object::reference(object);
+        let Fixes { rename, unlink, kubectl } = fixes;
+        match self {
+            Self::OtherLink(problem) => format!(
+                "{reference} {problem}; if {name} is another cluster, run: {rename}; if it was recreated, first remove the \
+                 old link: {unlink}"
+            ),
+            Self::NoLink => format!(
+                "{reference} already exists and does not belong to a link; use another name: {rename}; or, if nobody needs \
+                 the object, delete it first: {kubectl} delete {reference}"
+            ),
+        }
+    }
+}
+
 /// Why a stored object doesn't belong to this target.
-fn target_name_conflict(stored: &DynamicObject, target_uid: &str) -> Option<String> {
+fn target_name_conflict(stored: &DynamicObject, target_uid: &str) -> Option<Conflict> {
     match stored.annotations().get(TARGET_UID) {
         Some(uid) if uid == target_uid => None,
-        Some(uid) => Some(format!(
+        Some(uid) => Some(Conflict::OtherLink(format!(
             "belongs to another target of the same name, with UID {uid} instead of {target_uid}"
-        )),
-        None => Some("already exists and does not belong to a link".into()),
+        ))),
+        None => Some(Conflict::NoLink),
     }
 }
 
@@ -68,17 +104,16 @@ async fn check_source_name(connected: &Connected) -> anyhow::Result<()> {
     let Some(stored) = apply::read(connected.target(), &import).await? else { return Ok(()) };
     let (name, flags) = (&connected.source().name, connected.plan().flags());
     if let Some(conflict) = source_name_conflict(&stored, connected.source_uid()) {
-        bail!(
-            "{}: {} {conflict}; if {name} is another cluster, run: {}; if it was recreated, first remove its old \
-             link: {}",
-            connected.target().name,
-            object::reference(&import),
-            flags.with_flag("--source-name", &format!("{name}-2")),
-            unlink_local_only(flags, name),
-        );
+        let fixes = Fixes {
+            rename: flags.with_flag("--source-name", &format!("{name}-2")),
+            unlink: unlink_local_only(flags, name),
+            kubectl: connected.plan().target().chosen().kubectl(),
+        };
+        bail!("{}: {}", connected.target().name, conflict.message(&import, name, &fixes));
     }
     let target = &connected.target().name;
     if let Some(known) = other_target_name(&stored, target) {
+        let known = shell_quote(known);
         bail!(
             "{name}: this cluster knows this target as {known}, not as {target}: use --target-name {known}, or, to rename \
              it to {target}, first run: {} --target-name {known}",
@@ -120,7 +155,7 @@ async fn check_other_links(connected: &Connected) -> anyhow::Result<()> {
     if own.is_empty() {
         bail!(
             "{problem}; use that link: {}, or unlink it first: {unlink}",
-            flags.with_flag("--source-name", other)
+            flags.with_flag("--source-name", &shell_quote(other))
         );
     }
     bail!("{problem}; unlink one of them first, which keeps the service account for the other: {unlink}");
@@ -134,17 +169,12 @@ async fn warn_of_other_names(connected: &Connected) -> anyhow::Result<()> {
             let text = format!(
                 "this cluster also knows {} as {name}, with separate rights; if no link uses that name, run: {}",
                 target.name,
-                unlink_source_only(connected.plan().flags(), &name)
+                connected.plan().flags().unlink_source_only(&name)
             );
             connected.progress().warn(&source.name, &text);
         }
     }
     Ok(())
-}
-
-fn unlink_source_only(flags: &Flags, target: &str) -> String {
-    let target = TargetFlags { name: Some(target.to_owned()), ..Default::default() };
-    Flags { target, ..flags.clone() }.other_command("unlink", "--source-only")
 }
 
 fn unlink_local_only(flags: &Flags, source: &str) -> String {
@@ -153,16 +183,14 @@ fn unlink_local_only(flags: &Flags, source: &str) -> String {
 }
 
 /// Why a stored import isn't the link to this source.
-fn source_name_conflict(stored: &DynamicObject, source_uid: &str) -> Option<String> {
+fn source_name_conflict(stored: &DynamicObject, source_uid: &str) -> Option<Conflict> {
     if stored.labels().get(LINK_LABEL).is_none_or(|value| value != "true") {
-        return Some("already exists and is not a link".into());
+        return Some(Conflict::NoLink);
     }
-    match stored.annotations().get(CLUSTER_UID) {
-        Some(uid) if uid != source_uid => {
-            Some(format!("links another source of the same name, with UID {uid} instead of {source_uid}"))
-        }
-        _ => None,
-    }
+    let uid = stored.annotations().get(CLUSTER_UID).filter(|uid| *uid != source_uid)?;
+    Some(Conflict::OtherLink(format!(
+        "links another source of the same name, with UID {uid} instead of {source_uid}"
+    )))
 }
 
 #[cfg(test)]
@@ -175,14 +203,31 @@ mod tests {
     #[rstest]
     #[case(Some("u-1"), None)]
     #[case(Some("u-2"), Some("with UID u-2 instead of u-1"))]
-    #[case(None, Some("does not belong to a link"))]
+    #[case(None, Some("NoLink"))]
     fn name_of_another_target_is_refused(#[case] annotated: Option<&str>, #[case] expected: Option<&str>) {
         let mut account = ServiceAccount::default();
         let annotation = annotated.map(|uid| (TARGET_UID.to_owned(), uid.to_owned()));
         account.annotations_mut().extend(annotation);
         let conflict = target_name_conflict(&object::dynamic(&account).unwrap(), "u-1");
         assert_eq!(conflict.is_some(), expected.is_some());
-        assert!(conflict.unwrap_or_default().contains(expected.unwrap_or_default()));
+        assert!(format!("{conflict:?}").contains(expected.unwrap_or_default()));
+    }
+
+    /// `unlink` deletes only links, so the advice must not be to run it for other objects.
+    #[rstest]
+    #[case::other_link(Conflict::OtherLink("is old".into()), &["serviceaccount/c1 -n system is old", "RENAME", "UNLINK"], "KUBECTL")]
+    #[case::no_link(Conflict::NoLink, &["RENAME", "KUBECTL delete serviceaccount/c1 -n system"], "UNLINK")]
+    fn advice_for_a_name_that_is_taken_works(
+        #[case] conflict: Conflict,
+        #[case] words: &[&str],
+        #[case] absent: &str,
+    ) {
+        let mut account = ServiceAccount::default();
+        account.metadata.name = Some("c1".into());
+        account.metadata.namespace = Some("system".into());
+        let fixes = Fixes { rename: "RENAME".into(), unlink: "UNLINK".into(), kubectl: "KUBECTL".into() };
+        let message = conflict.message(&object::dynamic(&account).unwrap(), "c1", &fixes);
+        assert!(words.iter().all(|word| message.contains(word)) && !message.contains(absent), "{message}");
     }
 
     #[rstest]
@@ -204,7 +249,7 @@ mod tests {
     #[case("true", Some("u-2"), None)]
     #[case("true", None, None)]
     #[case("true", Some("u-3"), Some("with UID u-3 instead of u-2"))]
-    #[case("false", Some("u-2"), Some("is not a link"))]
+    #[case("false", Some("u-2"), Some("NoLink"))]
     fn name_of_another_source_is_refused(
         #[case] link: &str,
         #[case] annotated: Option<&str>,
@@ -215,6 +260,6 @@ mod tests {
         import.annotations_mut().extend(annotated.map(|uid| (CLUSTER_UID.to_owned(), uid.to_owned())));
         let conflict = source_name_conflict(&object::dynamic(&import).unwrap(), "u-2");
         assert_eq!(conflict.is_some(), expected.is_some());
-        assert!(conflict.unwrap_or_default().contains(expected.unwrap_or_default()));
+        assert!(format!("{conflict:?}").contains(expected.unwrap_or_default()));
     }
 }

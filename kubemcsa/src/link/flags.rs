@@ -8,6 +8,10 @@ use mcsa_credentials::url::{has_credentials, without_credentials};
 use crate::cli::usage::Usage;
 use crate::cluster::kubeconfig::{ChosenContext, ContextError, contexts, shell_quote};
 
+/// Placeholders in commands, for contexts that are not known.
+const TARGET_CONTEXT: &str = "TARGET_CONTEXT";
+const SOURCE_CONTEXT: &str = "SOURCE_CONTEXT";
+
 /// Selects the target.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct TargetFlags {
@@ -153,6 +157,34 @@ impl Flags {
         }
     }
 
+    /// The same flags with the context of the target, because another one may be the current one when a printed command
+    /// is run.
+    pub(crate) fn with_target_context(mut self, chosen: &ChosenContext) -> Self {
+        self.target.context.get_or_insert_with(|| chosen.context.clone());
+        self
+    }
+
+    /// The same flags with the context of the source.
+    pub(crate) fn with_source_context(mut self, chosen: &ChosenContext) -> Self {
+        self.source.context.get_or_insert_with(|| chosen.context.clone());
+        self
+    }
+
+    /// The same flags, with placeholders for unknown contexts.
+    pub(crate) fn with_both_contexts(&self) -> Self {
+        let mut flags = self.clone();
+        flags.target.context.get_or_insert_with(|| TARGET_CONTEXT.to_owned());
+        flags.source.context.get_or_insert_with(|| SOURCE_CONTEXT.to_owned());
+        flags
+    }
+
+    /// The command that deletes the identity of a target in the source.
+    pub(crate) fn unlink_source_only(&self, target: &str) -> String {
+        let target = TargetFlags { name: Some(target.to_owned()), ..Default::default() };
+        let source = self.with_both_contexts().source;
+        Self { target, source, ..self.clone() }.other_command("unlink", "--source-only")
+    }
+
     pub(crate) fn command_line(&self) -> String {
         self.as_command(self.command, "")
     }
@@ -276,6 +308,29 @@ mod tests {
             flags.with_flag("--source-name", "c2"),
             "kubemcsa bootstrap --target-context c1 --source-context 'my c2' --source-name c2"
         );
+    }
+
+    #[test]
+    fn suggested_commands_name_their_contexts() {
+        let chosen = |context: &str| ChosenContext { context: context.into(), ..Default::default() };
+        let flags = Flags { command: "unlink", ..Default::default() };
+        let of_target = flags.clone().with_target_context(&chosen("my c1"));
+        assert_eq!(
+            of_target.with_both_contexts().command_line(),
+            "kubemcsa unlink --target-context 'my c1' --source-context SOURCE_CONTEXT"
+        );
+        let of_both = of_target.with_source_context(&chosen("c2"));
+        assert_eq!(of_both.command_line(), "kubemcsa unlink --target-context 'my c1' --source-context c2");
+        assert_eq!(
+            of_both.unlink_source_only("c1"),
+            "kubemcsa unlink --source-only --target-name c1 --source-context c2"
+        );
+        assert!(flags.unlink_source_only("c1").ends_with("--source-context SOURCE_CONTEXT"));
+        // A flag selects the context.
+        let given =
+            Flags { target: TargetFlags { context: Some("c9".into()), ..Default::default() }, ..flags };
+        let command = given.with_target_context(&chosen("c1")).command_line();
+        assert_eq!(command, "kubemcsa unlink --target-context c9");
     }
 
     #[test]

@@ -81,6 +81,7 @@ pub(crate) fn plan(flags: Flags, target: ChosenContext, source: ChosenContext) -
         );
         return Err(PlanError::SameContext(Usage { command: flags.command, problem }));
     }
+    let flags = flags.with_target_context(&target).with_source_context(&source);
     let target = self::target(&flags, target)?;
     let source = side(&flags, "source", "--source-name", flags.source.name.as_deref(), source)?;
     if !flags.allow_self && target.name == source.name {

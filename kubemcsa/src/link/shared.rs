@@ -4,7 +4,9 @@
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 
+use super::connect::Connected;
 use super::desired::{self, KUBEMCSA_VERSION};
+use super::flags::Flags;
 use super::grants::Grants;
 use super::progress::Progress;
 use crate::cluster::apply::{self, DryRun, Outcome};
@@ -14,15 +16,20 @@ use crate::manifests;
 
 /// What to do with an object that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Existing {
-    /// Updates it, unless a newer kubemcsa wrote it, or someone else manages a field that would change.
-    Update,
+enum Existing<'a> {
+    /// Updates it, unless a newer kubemcsa wrote it, or someone else manages a field that would change. `overwrite` is
+    /// the command that ignores other managers.
+    Update {
+        overwrite: &'a str,
+    },
     Keep,
 }
 
-/// Creates or updates the objects. Returns whether the source supports admission policies.
-pub(crate) async fn update(cluster: &Cluster, progress: &Progress, grants: &Grants) -> anyhow::Result<bool> {
-    write(cluster, progress, grants, Existing::Update).await
+/// Creates or updates the objects in the source. Returns whether it supports admission policies.
+pub(crate) async fn update(connected: &Connected, grants: &Grants) -> anyhow::Result<bool> {
+    let overwrite = overwrite(connected);
+    let existing = Existing::Update { overwrite: &overwrite };
+    write(connected.source(), connected.progress(), grants, existing).await
 }
 
 /// Creates missing objects only. Returns whether the source supports admission policies.
@@ -38,7 +45,7 @@ async fn write(
     cluster: &Cluster,
     progress: &Progress,
     grants: &Grants,
-    existing: Existing,
+    existing: Existing<'_>,
 ) -> anyhow::Result<bool> {
     let namespace = manifests::namespace()?;
     // An existing namespace keeps its labels: the source may be a target, too.
@@ -60,10 +67,12 @@ async fn write(
         match apply::apply_unforced(cluster, &object, stored.as_ref()).await {
             Ok(applied) => progress.outcome(&cluster.name, &reference, applied.outcome),
             Err(error) if desired::is_policy(&object) && error.is_not_found() => supports_policy = false,
-            Err(error) if stored.is_some() && error.is_conflict() => {
-                progress.warn(&cluster.name, &kept(&object, &error));
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) => match existing {
+                Existing::Update { overwrite } if stored.is_some() && error.is_conflict() => {
+                    progress.warn(&cluster.name, &kept(&object, &error, overwrite));
+                }
+                _ => return Err(error.into()),
+            },
         }
     }
     if !supports_policy {
@@ -73,11 +82,8 @@ async fn write(
 }
 
 /// A server-side dry run of [`update`] for one object.
-pub(crate) async fn dry_run(
-    cluster: &Cluster,
-    progress: &Progress,
-    object: &DynamicObject,
-) -> Result<DryRun, CallError> {
+pub(crate) async fn dry_run(connected: &Connected, object: &DynamicObject) -> Result<DryRun, CallError> {
+    let (cluster, progress) = (connected.source(), connected.progress());
     let stored = apply::read(cluster, object).await?;
     let unchanged = || DryRun { before: stored.clone(), after: stored.clone() };
     if stored.as_ref().is_some_and(is_newer) {
@@ -85,7 +91,7 @@ pub(crate) async fn dry_run(
     }
     match apply::dry_run_unforced(cluster, object, stored.clone()).await {
         Err(error) if stored.is_some() && error.is_conflict() => {
-            progress.warn(&cluster.name, &kept(object, &error));
+            progress.warn(&cluster.name, &kept(object, &error, &overwrite(connected)));
             Ok(unchanged())
         }
         result => result,
@@ -93,11 +99,21 @@ pub(crate) async fn dry_run(
 }
 
 /// The API server's message names the other managers and the fields.
-fn kept(object: &DynamicObject, error: &CallError) -> String {
+fn kept(object: &DynamicObject, error: &CallError, overwrite: &str) -> String {
     format!(
-        "{} not updated, because someone else manages fields that differ ({error}); to overwrite these: kubemcsa \
-         bootstrap -o yaml --side source, then kubectl apply --server-side --force-conflicts --field-manager kubemcsa",
+        "{} not updated, because someone else manages fields that differ ({error}); to overwrite these: {overwrite}",
         object::reference(object)
+    )
+}
+
+/// The command that applies the source's objects, whoever manages them.
+fn overwrite(connected: &Connected) -> String {
+    let plan = connected.plan();
+    format!(
+        "{} -o yaml --side source | {} apply --server-side --force-conflicts --field-manager {} -f -",
+        Flags { command: "bootstrap", ..plan.flags().clone() }.command_line(),
+        plan.source().chosen().kubectl(),
+        apply::FIELD_MANAGER
     )
 }
 

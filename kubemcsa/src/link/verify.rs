@@ -93,8 +93,8 @@ pub(crate) async fn verify(
 fn not_verified(differences: &[&str], context: &str, error: &CallError) -> String {
     format!(
         "the link was not verified, neither that it reaches this cluster nor what it may do there: this machine can't use \
-         its connection ({error}), which differs from that of context {context} in: {}; once an importer runs, kubemcsa \
-         check shows whether the link works",
+         its connection ({error}), which differs from that of context {context} in: {}; once an importer runs, the \
+         command check shows whether the link works",
         differences.join(", ")
     )
 }

@@ -26,7 +26,7 @@ pub(crate) async fn dry_run(
     let objects = desired::source_objects(connected, &wanted)?;
     for object in &objects {
         let result = match object.annotations().contains_key(KUBEMCSA_VERSION) {
-            true => shared::dry_run(source, connected.progress(), object).await,
+            true => shared::dry_run(connected, object).await,
             false => dry_run_one(source, object).await,
         };
         match result {

@@ -77,7 +77,7 @@ pub(crate) fn document(
 pub(crate) fn hint(format: Format, cluster_name: &str) -> Option<String> {
     match format {
         Format::ArgoClusters => Some(format!(
-            "to keep other clusters in this Secret, use kubectl apply --server-side --field-manager {}",
+            "to keep other clusters in this Secret, use kubectl --context CONTEXT apply --server-side --field-manager {}",
             shell_quote(&format!("kubemcsa-{cluster_name}"))
         )),
         Format::ArgoKubeconfig => Some(

@@ -29,7 +29,9 @@ pub(crate) async fn run(args: &Args, flags: Flags) -> anyhow::Result<()> {
 }
 
 async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
-    let plan = plan::plan(flags.clone(), flags.target.choose()?, flags.source.choose()?)?;
+    let (target, source) = (flags.target.choose()?, flags.source.choose()?);
+    let plan = plan::plan(flags, target, source)?;
+    let flags = plan.flags().clone();
     let (target, source) = tokio::join!(connect::reach(plan.target()), connect::reach(plan.source()));
     let target = target?;
     let source = source.map_err(|error| {
@@ -65,8 +67,9 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
 
 async fn local_only(args: &Args, flags: &Flags) -> anyhow::Result<()> {
     let source = flags.local_only_source()?;
-    let side = plan::target(flags, flags.target.choose()?)?;
-    let target = connect::reach(&side).await?;
+    let chosen = flags.target.choose()?;
+    let flags = &flags.clone().with_target_context(&chosen);
+    let target = connect::reach(&plan::target(flags, chosen)?).await?;
     let launch = launch(args, &target, source);
     let mut deleter = deleter(args, target.cluster());
     let found = find(&deleter.cluster, &launch, None, args, flags).await?;
@@ -103,10 +106,9 @@ async fn find(
 /// After `--local-only`: what is left in the source, and the command that deletes it.
 fn rights_left(launch: &Launch, flags: &Flags, selection: &str) -> String {
     let Launch { source, remote_namespace, .. } = launch;
-    let context = flags.source.context.clone().unwrap_or_else(|| "SOURCE_CONTEXT".into());
-    let named = SourceFlags { context: Some(context), name: Some(source.clone()), ..flags.source.clone() };
-    let stop =
-        Flags { source: named, ..flags.clone() }.other_command("launch", &format!("{selection} --stop"));
+    let flags = flags.with_both_contexts();
+    let named = SourceFlags { name: Some(source.clone()), ..flags.source.clone() };
+    let stop = Flags { source: named, ..flags }.other_command("launch", &format!("{selection} --stop"));
     format!(
         "if {source} still exists, service account {remote_namespace}/{} keeps its rights there, and the link may mint its \
          tokens; to delete both: {stop}",
@@ -231,7 +233,8 @@ mod tests {
         };
         let message = rights_left(&launch, &Flags::default(), "team-a --remote-namespace batch");
         assert!(message.contains("batch/launcher-c1") && message.contains("mint its tokens"), "{message}");
-        let stop = "kubemcsa launch team-a --remote-namespace batch --stop --source-context SOURCE_CONTEXT --source-name c2";
+        let stop = "kubemcsa launch team-a --remote-namespace batch --stop --target-context TARGET_CONTEXT \
+                    --source-context SOURCE_CONTEXT --source-name c2";
         assert!(message.ends_with(stop), "{message}");
     }
 }

@@ -105,7 +105,7 @@ pub(crate) fn report(deleter: &Deleter, found: &[DynamicObject], delete_imports:
     if !delete_imports && found.iter().any(is_binding) {
         output::info(
             &deleter.cluster.name,
-            "launch imports work again after install and kubemcsa launch for each namespace",
+            "launch imports work again once you install again and launch each namespace again",
         );
     }
 }

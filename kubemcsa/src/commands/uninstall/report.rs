@@ -10,6 +10,8 @@ use crate::cluster::kubeconfig::{ChosenContext, shell_quote};
 use crate::cluster::policies::Policies;
 use crate::cluster::{apply, list};
 use crate::link::existing::ExistingLink;
+use crate::link::flags::SourceFlags;
+use crate::link::trust::revocation_advice;
 use crate::manifests;
 
 pub(crate) async fn report(
@@ -35,7 +37,9 @@ pub(crate) async fn report(
 
 /// Reports which sources still trust this cluster, and how to revoke that.
 pub(crate) fn report_trust(deleter: &Deleter, links: &[ExistingLink]) {
-    links.iter().for_each(|link| output::info(&deleter.cluster.name, &trust(link)));
+    for link in links {
+        output::info(&deleter.cluster.name, &revocation_advice(link, &SourceFlags::default()));
+    }
 }
 
 async fn kept(deleter: &Deleter, links: &[ExistingLink]) -> anyhow::Result<Vec<String>> {
@@ -69,34 +73,4 @@ async fn kept(deleter: &Deleter, links: &[ExistingLink]) -> anyhow::Result<Vec<S
         kept.push(format!("namespace {SYSTEM_NAMESPACE}"));
     }
     Ok(kept)
-}
-
-fn trust(link: &ExistingLink) -> String {
-    let source = &link.cluster_name;
-    match &link.import {
-        Some(import) => format!(
-            "{source} still trusts this cluster; to revoke that: kubemcsa unlink --source-only --target-name {} \
-             --source-context CONTEXT",
-            shell_quote(&import.spec.name)
-        ),
-        None => {
-            format!("{source} still trusts this cluster by a link that was created by hand; revoke it there")
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
-
-    #[test]
-    fn trust_is_revoked_by_unlink_unless_the_link_was_created_by_hand() {
-        let spec = ServiceAccountImportSpec { name: "c1".into(), ..Default::default() };
-        let import = ServiceAccountImport::new("c2", spec);
-        let link = |import| ExistingLink { cluster_name: "c2".into(), import, secret: None };
-        let unlink = "kubemcsa unlink --source-only --target-name c1 --source-context CONTEXT";
-        assert!(trust(&link(Some(import))).ends_with(unlink));
-        assert!(!trust(&link(None)).contains("kubemcsa"));
-    }
 }

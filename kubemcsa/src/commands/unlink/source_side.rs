@@ -11,6 +11,7 @@ use crate::cli::output;
 use crate::cluster::call::CallError;
 use crate::cluster::deleter::Deleter;
 use crate::cluster::{Cluster, apply, contents, object};
+use crate::link::flags::Flags;
 use crate::link::grants::{self, Grants};
 use crate::link::progress::Progress;
 use crate::link::revocation::{self, TokenState};
@@ -32,11 +33,12 @@ impl Identity {
     }
 }
 
-/// Fails if the objects belong to another target, or to no link.
+/// `owner`: the UID of the target, if it is reached, and the flags of the command. Fails if the objects belong to another
+/// target, or to no link.
 pub(crate) async fn find(
     source: &Cluster,
     target: &str,
-    target_uid: Option<&str>,
+    owner: Option<(&str, &Flags)>,
 ) -> anyhow::Result<Identity> {
     let metadata = || ObjectMeta {
         name: Some(target.to_owned()),
@@ -46,13 +48,13 @@ pub(crate) async fn find(
     let secret = stored(source, &Secret { metadata: metadata(), ..Default::default() }).await?;
     let account = stored(source, &ServiceAccount { metadata: metadata(), ..Default::default() }).await?;
     for object in secret.iter().chain(&account) {
-        ensure_owner(source, object, target_uid)?;
+        ensure_owner(source, object, owner)?;
     }
     let mut objects: Vec<_> = secret.into_iter().collect();
     objects.extend(bind::interim(source, target).await?);
     // Before the link's own rights: the tokens of these accounts are the ones that the link has minted.
     let uid = account.as_ref().and_then(|account| account.annotations().get(TARGET_UID));
-    let uid = target_uid.or(uid.map(String::as_str));
+    let uid = owner.map(|(uid, _)| uid).or(uid.map(String::as_str));
     objects.extend(launcher::list_objects(source, target, uid).await?);
     objects.extend(grants::read(source, target).await?.objects);
     objects.extend(account);
@@ -66,19 +68,22 @@ async fn stored<K: Resource<DynamicType = ()> + Serialize>(
     Ok(apply::read(source, &object::dynamic(object)?).await?)
 }
 
-fn ensure_owner(source: &Cluster, object: &DynamicObject, target_uid: Option<&str>) -> anyhow::Result<()> {
+fn ensure_owner(
+    source: &Cluster,
+    object: &DynamicObject,
+    owner: Option<(&str, &Flags)>,
+) -> anyhow::Result<()> {
     let reference = object::reference(object);
-    match (object.annotations().get(TARGET_UID), target_uid) {
+    match (object.annotations().get(TARGET_UID), owner) {
         (None, _) => bail!(
             "{}: nothing was deleted: {reference} doesn't belong to a link; choose a linked target with --target-name",
             source.name
         ),
-        (Some(uid), Some(target)) if uid != target => bail!(
+        (Some(uid), Some((target, flags))) if uid != target => bail!(
             "{}: nothing was deleted: {reference} belongs to another target of that name, with UID {uid} instead of \
-             {target}; if that target is gone for good: kubemcsa unlink --source-only --target-name {} \
-             --source-context CONTEXT",
+             {target}; if that target is gone for good: {}",
             source.name,
-            object.name_any()
+            flags.unlink_source_only(&object.name_any())
         ),
         _ => Ok(()),
     }

@@ -15,11 +15,12 @@ use mcsa_credentials::secret::{self, Provenance};
 use crate::cli::output;
 use crate::cli::times::to_the_second;
 use crate::cluster::deleter::Deleter;
-use crate::cluster::kubeconfig::ChosenContext;
+use crate::cluster::kubeconfig::{ChosenContext, shell_quote};
 use crate::cluster::{Cluster, delete, endpoint, list, object};
 use crate::link::existing::{self, Account, ExistingLink};
 use crate::link::flags::Flags;
 use crate::link::home_pods;
+use crate::link::plan::Plan;
 
 /// The objects in a target that belong to one source.
 pub(crate) struct Link {
@@ -55,8 +56,18 @@ impl Link {
         })
     }
 
+    /// The link itself, if there is one.
+    pub(crate) fn first(&self) -> Option<&ExistingLink> {
+        self.links.first()
+    }
+
+    /// The sources' names in other links.
+    pub(crate) fn other_names(&self) -> Vec<&str> {
+        self.others.iter().map(|link| link.cluster_name.as_str()).collect()
+    }
+
     /// Name of the link's service account in the source.
-    pub(crate) fn identity(&self) -> Option<String> {
+    fn identity(&self) -> Option<String> {
         self.links.iter().find_map(ExistingLink::identity).map(|(_, name)| name)
     }
 
@@ -80,29 +91,27 @@ fn is_ours(link: &ExistingLink, endpoint: &Endpoint) -> bool {
     written == Some(secret::fingerprint(&import.spec, import.is_link(), endpoint))
 }
 
-/// Fails if the link is for another source of that name, or uses another name of the target than `known_as`.
+/// `both`: the plan and the UID of the source, if it is reached. Fails if the link is for another source of that name,
+/// or uses another name of the target.
 pub(crate) async fn find(
     target: &Cluster,
     source: &str,
-    source_uid: Option<&str>,
-    known_as: Option<&str>,
+    both: Option<(&Plan, &str)>,
     keep_secrets: bool,
 ) -> anyhow::Result<Link> {
     let all = existing::list(target).await?.into_iter();
     let (links, others): (Vec<_>, Vec<_>) = all.partition(|link| link.cluster_name == source);
     for import in links.iter().filter_map(|link| link.import.as_ref()) {
-        let name = &import.spec.name;
-        if let Some(given) = known_as
-            && name != given
-        {
+        let Some((plan, source_uid)) = both else { continue };
+        let (name, given) = (&import.spec.name, plan.target().name());
+        if name != given {
             bail!(
-                "{}: nothing was deleted: {source} knows this target as {name}, not as {given}; run kubemcsa \
-                 unlink with --target-name {name}",
-                target.name
+                "{}: nothing was deleted: {source} knows this target as {name}, not as {given}; run: {}",
+                target.name,
+                plan.flags().with_flag("--target-name", &shell_quote(name))
             );
         }
-        let uid = import.annotations().get(CLUSTER_UID);
-        if let (Some(uid), Some(source_uid)) = (uid, source_uid)
+        if let Some(uid) = import.annotations().get(CLUSTER_UID)
             && uid != source_uid
         {
             bail!(
@@ -188,6 +197,14 @@ pub(crate) fn report(deleter: &Deleter, link: &Link, keep_secrets: bool) {
     );
 }
 
+/// `others`: the sources of the links that exist.
+pub(crate) fn not_linked(source: &str, others: &[&str]) -> String {
+    match others {
+        [] => format!("there is no link {source}, and no other link"),
+        _ => format!("there is no link {source}; links: {}", others.join(", ")),
+    }
+}
+
 fn kept_imports(count: usize, source: &str, keep_secrets: bool) -> Option<String> {
     let secrets = if keep_secrets { "with" } else { "without" };
     let until = format!("ClusterNotLinked until {source} is linked again");
@@ -211,6 +228,14 @@ mod tests {
     use mcsa_client::contract::{LINK_LABEL, SYSTEM_NAMESPACE};
     use mcsa_credentials::credential::Credential;
     use rstest::rstest;
+
+    #[rstest]
+    #[case(&[], "there is no link typo, and no other link")]
+    #[case(&["c2", "c3"], "there is no link typo; links: c2, c3")]
+    fn missing_link_is_reported_with_the_links_there_are(#[case] others: &[&str], #[case] expected: &str) {
+        let message = not_linked("typo", others);
+        assert!(message.ends_with(expected) && !message.contains("trust"), "{message}");
+    }
 
     #[rstest]
     #[case::written_by_bootstrap("https://c2", "https://c2", "https://other", true)]

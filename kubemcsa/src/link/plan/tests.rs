@@ -39,6 +39,15 @@ fn names_default_to_the_kubeconfig() {
     assert_eq!((plan.target.name.as_str(), plan.source.name.as_str()), ("c1", "c2"));
 }
 
+/// Another context may be the current one when a printed command is run.
+#[test]
+fn commands_name_the_contexts_that_were_the_current_ones() {
+    let flags = Flags { command: "rotate", ..Default::default() };
+    let plan = plan(flags, chosen("c1", "https://c1"), in_other_file("c2")).unwrap();
+    let command = "kubemcsa rotate --target-context admin@c1 --source-context admin@c2";
+    assert_eq!(plan.flags().command_line(), command);
+}
+
 #[rstest]
 #[case("c1", "c1", "target and source are both called c1")]
 #[case("gke_project_zone_prod", "c2", "--target-name gke-project-zone-prod")]

@@ -90,7 +90,7 @@ fn steps_wait(
             ),
         ),
     };
-    let message = format!("{wait} on node {source}, because {why}: run kubemcsa launch again, with --argo");
+    let message = format!("{wait} on node {source}, because {why}: launch again, with --argo");
     let fix = commands.launch_argo(link_to(facts, source), import);
     Finding::warning(subject(import), reason, message, fix)
 }

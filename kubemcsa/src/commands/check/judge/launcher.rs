@@ -94,11 +94,12 @@ fn stopping(facts: &Facts, import: &ServiceAccountImport, commands: &FixCommands
     let is_stopping = import.labels().get(LABEL).is_some_and(|value| value == STOPPING);
     is_stopping.then(|| {
         let (namespace, source) = (import.namespace().unwrap_or_default(), &import.spec.cluster_name);
+        let launch = commands.launch(link_to(facts, source), import);
         let message = format!(
             "the launch is being stopped: no new pods of namespace {namespace} are placed in {source}, and the others run \
-             until they end; run kubemcsa launch {namespace} --stop again to finish, or take the stop back"
+             until they end; to finish: {launch} --stop; or take the stop back"
         );
-        Finding::warning(subject(import), "LaunchStopping", message, commands.launch(link_to(facts, source), import))
+        Finding::warning(subject(import), "LaunchStopping", message, launch)
     })
 }
 
@@ -225,7 +226,13 @@ mod tests {
 
     #[test]
     fn interrupted_stop_is_reported() {
-        assert_eq!(reasons(&facts_with_label(STOPPING)), ["LaunchStopping"]);
+        let findings = judge(&facts_with_label(STOPPING), &commands());
+        let [Finding { reason, message, fix, .. }] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!(reason, "LaunchStopping");
+        assert!(
+            fix.contains("--target-context c1") && message.contains(&format!("{fix} --stop;")),
+            "{message}"
+        );
         assert_eq!(reasons(&facts_with_label("false")), [""; 0]);
     }
 

@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use mcsa_client::api::READY;
 use mcsa_client::contract::{MOUNT_ROOT, NAMESPACE_LABEL, SYSTEM_NAMESPACE};
 
+use crate::cluster::kubeconfig::shell_quote;
 use crate::commands::check::facts::{Facts, Pod, RefusedDeployment};
 use crate::commands::check::finding::{Finding, Subject};
 use crate::commands::check::fix::FixCommands;
+
+/// Kind of the object of a finding about a pod without a controller.
+const POD: &str = "Pod";
 
 /// The webhook never changes pods in these namespaces, whatever their labels.
 const EXCLUDED_NAMESPACES: [&str; 2] = ["kube-system", SYSTEM_NAMESPACE];
@@ -107,7 +111,7 @@ fn mounts(facts: &Facts, pod: &Pod, name: &str) -> bool {
 
 /// The pod itself if it has no controller.
 fn controller(pod: &Pod) -> Subject {
-    let (kind, name) = pod.controller.as_ref().map_or(("Pod", &pod.name), |(kind, name)| (kind, name));
+    let (kind, name) = pod.controller.as_ref().map_or((POD, &pod.name), |(kind, name)| (kind, name));
     Subject::namespaced(kind, &pod.namespace, name)
 }
 
@@ -146,9 +150,16 @@ impl Group {
             Problem::NoMount(name) => {
                 let does = agree("does", "do");
                 let they_were = agree("it was", "they were");
+                let how = match object.kind.as_str() {
+                    POD => {
+                        "nothing creates this pod again, so delete it and create it from its manifest, or copy it"
+                            .to_owned()
+                    }
+                    _ => format!("recreate {the_pods}"),
+                };
                 let message = format!(
                     "{count} {references} import {name} but {does} not mount it, because {they_were} created before \
-                     the import, the webhook or the namespace's label: recreate {the_pods}"
+                     the import, the webhook or the namespace's label: {how}"
                 );
                 let fix = recreate(&object, pods, commands);
                 Finding::problem(object, "PodWithoutMount", message, fix)
@@ -164,9 +175,16 @@ impl Group {
     }
 }
 
-/// Restarts the controller if it can roll out, or else deletes the pods.
+/// Restarts the controller if it can roll out, or else deletes the pods. Replaces a pod without a controller by a copy,
+/// which it keeps in a file, in case it can't be created.
 fn recreate(object: &Subject, pods: &[&Pod], commands: &FixCommands) -> String {
     let namespace = object.namespace.as_deref().unwrap_or_default();
+    if object.kind == POD {
+        let (name, file) = (object.name.as_str(), format!("{}.yaml", object.name));
+        let get = commands.in_namespace(namespace, &["get", "pod", name, "-o", "yaml"]);
+        let replace = commands.in_namespace(namespace, &["replace", "--force", "-f", &file]);
+        return format!("{get} > {} && {replace}", shell_quote(&file));
+    }
     let kind = match object.kind.as_str() {
         "Deployment" => Some("deployment"),
         "StatefulSet" => Some("statefulset"),
@@ -255,6 +273,18 @@ mod tests {
         let pod = Pod { controller: Some((kind.into(), "lister".into())), ..pod("enabled", &[], &[]) };
         let findings = judge(&target(vec![pod]), &commands());
         assert_eq!(findings[0].fix, format!("kubectl --context c1 -n enabled {expected}"));
+    }
+
+    #[test]
+    fn pod_without_controller_is_not_only_deleted() {
+        let pod = Pod { controller: None, ..pod("enabled", &[], &[]) };
+        let findings = judge(&target(vec![pod]), &commands());
+        assert_eq!(
+            findings[0].fix,
+            "kubectl --context c1 -n enabled get pod lister-x -o yaml > lister-x.yaml && kubectl --context c1 -n enabled \
+             replace --force -f lister-x.yaml"
+        );
+        assert!(findings[0].message.contains("nothing creates this pod again"), "{}", findings[0].message);
     }
 
     #[rstest]

@@ -78,14 +78,13 @@ pub(crate) async fn wait_until_ended(
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             bail!(
                 "{}: {} of namespace {} still on node {}: {}; no new pods are placed there; run the command again to wait \
-                 longer{}; kubemcsa launch {} without --stop takes the stop back",
+                 longer{}, or without --stop to take the stop back",
                 deleter.cluster.name,
                 count(awaited.len()),
                 launch.namespace,
                 launch.source,
                 names_of(&awaited),
-                if ending == Ending::ByThemselves { ", or with --now to delete them" } else { "" },
-                launch.namespace
+                if ending == Ending::ByThemselves { ", with --now to delete them" } else { "" }
             );
         }
         sleep(PAUSE).await;
