@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use mcsa_tests::{
-    Cluster, Daemons, Imports, create_pod_lister, install_and_link, kubemcsa, kubemcsa_ok, shared_source,
-    unique, wait_for_default_service_account, write_merged_kubeconfig,
+    Cluster, Daemons, Imports, binaries, create_pod_lister, install_and_link, kubemcsa, kubemcsa_ok,
+    shared_source, unique, wait_for_default_service_account, write_merged_kubeconfig,
 };
 use serde_json::Value;
 
@@ -62,6 +62,18 @@ async fn run_fix(fix: &str, target: &Cluster, source: &Cluster) -> anyhow::Resul
         }
     }
     anyhow::bail!("not a kubectl command: {fix}")
+}
+
+/// Runs the kubectl commands of a fix for the target, as a user who pastes them.
+async fn run_in_shell(fix: &str, target: &Cluster) -> anyhow::Result<()> {
+    let kubectl = &binaries().await?.kubectl;
+    let folder = kubectl.parent().context("kubectl is in no folder")?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut shell = tokio::process::Command::new("sh");
+    shell.args(["-e", "-c", fix]).current_dir(target.dir()).env("KUBECONFIG", target.kubeconfig());
+    let output = shell.env("PATH", format!("{}:{path}", folder.display())).output().await?;
+    ensure!(output.status.success(), "{fix}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 /// A target `c1` with an installation, linked to the shared source. No importer runs.

@@ -11,7 +11,7 @@ use mcsa_tests::{
 };
 use serde_json::json;
 
-use super::{Fixture, check, run_fix};
+use super::{Fixture, check, run_fix, run_in_shell};
 
 fn deployment(name: &str, import: &str) -> anyhow::Result<Deployment> {
     let labels = json!({ "app": name });
@@ -59,16 +59,22 @@ async fn problems_of_pods_have_fixes_that_work() -> anyhow::Result<()> {
     let deployments = Api::<Deployment>::namespaced(target.client(), "team");
     deployments.create(&PostParams::default(), &deployment("lister", "a")?).await?;
     deployments.create(&PostParams::default(), &deployment("lost", "b")?).await?;
+    let annotation = format!("--annotations={IMPORT_NAME}=a");
+    target.kubectl(["-n", "team", "run", "bare", "--image=none", &annotation]).await?;
     let fix = eventually("the namespace is not enabled", async || {
         let checked = fixture.check()?;
         let message = &checked.finding("NamespaceNotEnabled", "team")?["message"];
-        ensure!(message.as_str().is_some_and(|message| message.contains("6 pods")), "{message}");
+        ensure!(message.as_str().is_some_and(|message| message.contains("7 pods")), "{message}");
         checked.problem("NamespaceNotEnabled", "team")
     })
     .await;
     run_fix(&fix, target, source).await?;
 
-    // The webhook is enabled now, but does not change existing pods.
+    // The webhook is enabled now, but does not change existing pods. Nothing would create a bare pod again.
+    let fix = fixture.check()?.problem("PodWithoutMount", "bare")?;
+    run_in_shell(&fix, target).await?;
+    let bare = target.kubectl(["-n", "team", "get", "pod", "bare", "-o", "yaml"]).await?;
+    ensure!(bare.contains("secretName: a-token"), "the new pod does not mount the import: {bare}");
     let checked = fixture.check()?;
     checked.problem("ImportNotFound", "lost")?;
     let fix = checked.problem("PodWithoutMount", "lister")?;

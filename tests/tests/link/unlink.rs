@@ -52,9 +52,17 @@ async fn each_side_can_be_cleaned_alone() -> anyhow::Result<()> {
     let stderr = fixture.refused(&["unlink"])?;
     ensure!(stderr.contains("c2: ") && stderr.contains("--local-only --target-context c1"), "{stderr}");
     ensure!(fixture.links().api.get_opt("c2").await?.is_some(), "half of it is gone");
-    let local = ["unlink", "--local-only", "--target-context", "c1", "--source-name", "c2"];
-    for _ in 0..2 {
-        kubemcsa_ok(&fixture.kubeconfig, local)?;
+    let local = |name| ["unlink", "--local-only", "--target-context", "c1", "--source-name", name];
+    // A typo must not lead to a command that would break the link.
+    for (name, found, advice) in [
+        ("typo", "there is no link typo; links: c2", false),
+        ("c2", "to revoke that: kubemcsa unlink --source-only --target-name c1 --source-context", true),
+        ("c2", "there is no link c2, and no other link", false),
+    ] {
+        let output = kubemcsa(&fixture.kubeconfig, local(name))?;
+        let stderr = String::from_utf8(output.stderr)?;
+        ensure!(output.status.success() && stderr.contains(found), "{stderr}");
+        ensure!(stderr.contains("--source-only") == advice, "{stderr}");
     }
     ensure!(fixture.links().api.get_opt("c2").await?.is_none(), "the link is there");
 
@@ -102,6 +110,10 @@ async fn unlink_deletes_nothing_of_others() -> anyhow::Result<()> {
     let output = kubemcsa(&fixture.kubeconfig, args)?;
     let stderr = String::from_utf8(output.stderr)?;
     ensure!(output.status.code() == Some(1) && stderr.contains("doesn't belong to a link"), "{stderr}");
+    let stderr = fixture.refused(&["bootstrap", "--target-name", "robot"])?;
+    let delete = format!("kubectl --context c2 delete serviceaccount/robot -n {SYSTEM_NAMESPACE}");
+    ensure!(stderr.contains("--target-name robot-2") && stderr.contains(&delete), "{stderr}");
+    ensure!(!stderr.contains("unlink"), "unlink does not delete it: {stderr}");
 
     // The namespace stays, because of that service account. Unlinking the last target deletes what links share.
     fixture.run(&["unlink"])?;
