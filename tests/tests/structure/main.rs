@@ -1,6 +1,8 @@
 //! Checks the structure that ARCHITECTURE.md describes: which crate depends on which, and that no files form a circle.
+//! Checks in the same way that commands in messages name their contexts.
 
 mod circles;
+mod commands;
 mod crates;
 mod examples;
 mod graph;
@@ -10,10 +12,11 @@ mod syntax;
 mod token;
 mod workspace;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use circles::circles;
 use graph::Graph;
 use modules::Modules;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::thread;
 use workspace::Workspace;
@@ -41,6 +44,23 @@ fn check(root: &Path, workspace: &Workspace) -> Result<String> {
         return Ok(circles);
     }
     Ok(format!("{}: files are in circles of imports\n{circles}", root.display()))
+}
+
+#[test]
+fn commands_in_messages_name_their_contexts() -> Result<()> {
+    let workspace = Workspace::read()?;
+    let modules = Modules::read(Path::new("kubemcsa/src/main.rs"), &|file| workspace.text(file))?;
+    let files: BTreeSet<_> = modules.0.into_iter().map(|module| module.file).collect();
+    assert!(files.len() > 50, "only {} files of kubemcsa were found", files.len());
+    let mut violations = Vec::new();
+    for file in files {
+        let text = workspace.text(&file).with_context(|| file.display().to_string())?;
+        let found = commands::without_context(&text)?;
+        violations.extend(found.iter().map(|command| format!("{}: {command}", file.display())));
+    }
+    let problem = "another context may be the current one when a message's command is run";
+    assert!(violations.is_empty(), "{problem}:\n{}", violations.join("\n"));
+    Ok(())
 }
 
 #[test]

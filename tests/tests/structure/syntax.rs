@@ -116,7 +116,7 @@ impl<'a> Collector<'a> {
 /// Keywords before the name of an item.
 const DECLARING: [&str; 9] = ["const", "enum", "fn", "mut", "static", "struct", "trait", "type", "union"];
 
-fn is_for_tests(attribute: &[Token]) -> bool {
+pub fn is_for_tests(attribute: &[Token]) -> bool {
     match attribute {
         [Word(cfg), Group(condition)] => {
             cfg == "cfg" && matches!(&condition[..], [Word(test)] if test == "test")
@@ -126,7 +126,7 @@ fn is_for_tests(attribute: &[Token]) -> bool {
 }
 
 /// The tokens after the first item.
-fn after_item(tokens: &[Token]) -> &[Token] {
+pub fn after_item(tokens: &[Token]) -> &[Token] {
     let end = tokens.iter().position(|token| matches!(token, Punct(';') | Braces(_)));
     &tokens[end.map_or(tokens.len(), |end| end + 1)..]
 }
