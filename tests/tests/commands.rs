@@ -6,7 +6,7 @@ mod kubeconfigs;
 mod output;
 mod printed;
 mod problems;
-mod table;
+pub(crate) mod table;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

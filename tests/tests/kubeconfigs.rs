@@ -4,6 +4,7 @@
 //! The kubeconfigs are in `tests/kubeconfigs`, which has a README.
 
 mod case;
+mod every_command;
 mod files;
 mod plugin_calls;
 mod program;

@@ -50,7 +50,7 @@ pub const COMMANDS: [Case; 13] = [
 
 /// Not in the table: its exit code depends on its findings, and a cluster that can't be read is a finding. tests/check
 /// covers it.
-const CHECK: &str = "check";
+pub const CHECK: Case = case("check", Access::Read, Access::None);
 
 /// The commands that call no cluster.
 const WITHOUT_CLUSTER: [&str; 3] = ["completion", "version", "help"];
@@ -65,6 +65,14 @@ impl Case {
     pub fn sides(&self) -> Vec<(&'static str, Access)> {
         let all = [("c1", self.target), ("c2", self.source)];
         all.into_iter().filter(|(_, side)| *side != Access::None).collect()
+    }
+
+    /// The beginnings of the flags that select its clusters, such as `target-` of `--target-context`.
+    pub fn prefixes(&self) -> &'static [&'static str] {
+        match (self.target, self.source) {
+            (Access::None, _) | (_, Access::None) => &[""],
+            _ => &["target-", "source-"],
+        }
     }
 
     /// All arguments.
@@ -90,7 +98,7 @@ pub async fn names() -> anyhow::Result<BTreeSet<String>> {
 
 #[tokio::test]
 async fn each_command_is_in_the_table() -> anyhow::Result<()> {
-    let tested = COMMANDS.iter().map(Case::name).chain(WITHOUT_CLUSTER).chain([CHECK]);
+    let tested = COMMANDS.iter().map(Case::name).chain(WITHOUT_CLUSTER).chain([CHECK.name()]);
     let tested: BTreeSet<_> = tested.map(str::to_owned).collect();
     ensure!(names().await? == tested, "the table has these commands: {tested:?}");
     for words in [&["version"][..], &["completion", "bash"], &["help"]] {

@@ -72,6 +72,40 @@ pub(super) async fn run(
     Ok(run)
 }
 
+/// Runs a command of `kubemcsa` with the cluster of the case, which the flags that begin like `prefixes` select.
+pub(super) async fn kubemcsa(
+    args: &[&str],
+    prefixes: &[&str],
+    case: &Case,
+    folder: &Path,
+    values: &Values,
+) -> anyhow::Result<Run> {
+    let mut command = Command::new(mcsa_tests::program("kubemcsa")?);
+    prepare(&mut command, case, folder, values)?;
+    command.args(args);
+    let context = case.context.as_deref().filter(|context| !context.is_empty());
+    for prefix in prefixes {
+        if case.environment.is_none() {
+            command.arg(format!("--{prefix}kubeconfig")).arg(folder.join("config"));
+        }
+        if let Some(context) = context {
+            command.arg(format!("--{prefix}context")).arg(context);
+        }
+    }
+    complete(command, folder).await
+}
+
+/// Completes the name of a context, as a shell does.
+pub(super) async fn complete_context(case: &Case, folder: &Path, values: &Values) -> anyhow::Result<Run> {
+    let mut command = Command::new(mcsa_tests::program("kubemcsa")?);
+    prepare(&mut command, case, folder, values)?;
+    if case.environment.is_none() {
+        command.env("KUBECONFIG", folder.join("config"));
+    }
+    command.env("KUBEMCSA_COMPLETE", "fish").args(["--", "kubemcsa", "links", "--context", ""]);
+    complete(command, folder).await
+}
+
 async fn command(program: Program, case: &Case, folder: &Path, values: &Values) -> anyhow::Result<Command> {
     let mut command = Command::new(match program {
         Program::Kubectl => binaries().await?.kubectl.clone(),

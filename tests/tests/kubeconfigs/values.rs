@@ -46,6 +46,9 @@ printf '%s' \"$KUBERNETES_EXEC_INFO\" > {{dir}}/exec-info.json
 cat {{dir}}/credential
 ";
 
+/// An address where nothing answers.
+const NOWHERE: &str = "127.0.0.1:1";
+
 /// The values, and what they need to stay valid.
 pub(super) struct Values {
     words: Words,
@@ -138,6 +141,25 @@ impl Values {
         let secrets =
             vec![token, expired_jwt(), key, body(&key_pem), PASSWORD.into(), proxies::escaped(PASSWORD)];
         Ok(Self { words, secrets, review, _proxies: proxies, _prefix: prefix })
+    }
+
+    /// The same values, with addresses of servers and proxies where nothing answers.
+    pub(super) fn without_servers(mut self) -> Self {
+        let mut replace = |name: &str, value: String| {
+            if let Some(word) = self.words.get_mut(name) {
+                *word = value;
+            }
+        };
+        replace("server", format!("https://{NOWHERE}"));
+        replace("server-ipv6", "https://[::1]:1".into());
+        replace("server-with-prefix", format!("http://{NOWHERE}/k8s/clusters/alpha"));
+        replace("port", "1".into());
+        for name in
+            ["host", "http-proxy", "open-http-proxy", "https-proxy", "socks-proxy", "open-socks-proxy"]
+        {
+            replace(name, NOWHERE.into());
+        }
+        self
     }
 
     pub(super) fn words_in(&self, folder: &Path) -> Words {

@@ -64,18 +64,25 @@ pub(super) fn problems(case: &Case, runs: &[(Program, Run)], values: &Values) ->
         {
             problem(format!("kubectl passes another KUBERNETES_EXEC_INFO: {theirs}, not {info}"));
         }
-        let output = format!("{}{}", run.stdout, run.stderr);
-        if run.code.is_none_or(|code| code > 1)
-            || output.contains("panicked")
-            || output.contains("RUST_BACKTRACE")
-        {
-            problem(format!("ends with code {:?}, or panics", run.code));
-        }
-        if output.contains(SECRET) || values.secrets().any(|secret| output.contains(secret)) {
-            problem("the output contains a secret".into());
-        }
+        faults(run, values).into_iter().for_each(problem);
     }
     problems
+}
+
+/// What no program of ours may do, whatever is in a kubeconfig.
+pub(super) fn faults(run: &Run, values: &Values) -> Vec<String> {
+    let mut faults = Vec::new();
+    let output = format!("{}{}", run.stdout, run.stderr);
+    if run.code.is_none_or(|code| code > 1)
+        || output.contains("panicked")
+        || output.contains("RUST_BACKTRACE")
+    {
+        faults.push(format!("ends with code {:?}, or panics", run.code));
+    }
+    if output.contains(SECRET) || values.secrets().any(|secret| output.contains(secret)) {
+        faults.push("the output contains a secret".into());
+    }
+    faults
 }
 
 /// What the error should contain, and does not.
