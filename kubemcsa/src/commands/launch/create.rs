@@ -37,7 +37,8 @@ pub(crate) async fn create(linked: &Linked, wanted: &Wanted, args: &Args) -> any
             after.allow(&grant);
             Ok(after)
         };
-        change_grants(source, &launch.target, allow).await?;
+        let kubectl = linked.plan().source().chosen().kubectl();
+        change_grants(source, &kubectl, &launch.target, allow).await?;
     }
     for object in objects::source_objects(launch)? {
         apply(source, &object).await?;

@@ -46,7 +46,8 @@ async fn both(args: &Args, flags: Flags) -> anyhow::Result<()> {
     let finished = stop_on_target(&mut on_target, &launch, &found, args).await?;
     let mut on_source = deleter(args, connected.source());
     if found.sharing.is_empty() {
-        source_side::delete(&mut on_source, &launch, &objects).await?;
+        let kubectl = connected.plan().source().chosen().kubectl();
+        source_side::delete(&mut on_source, &kubectl, &launch, &objects).await?;
     } else {
         let message = format!(
             "kept service account {}/{}: {} of {} use it, too",

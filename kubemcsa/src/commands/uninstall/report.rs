@@ -6,7 +6,7 @@ use mcsa_client::contract::SYSTEM_NAMESPACE;
 use super::command_line;
 use crate::cli::output;
 use crate::cluster::deleter::Deleter;
-use crate::cluster::kubeconfig::{ChosenContext, shell_quote};
+use crate::cluster::kubeconfig::ChosenContext;
 use crate::cluster::policies::Policies;
 use crate::cluster::{apply, list};
 use crate::link::existing::ExistingLink;

@@ -23,19 +23,21 @@ pub(crate) async fn find(source: &Cluster, launch: &Launch) -> anyhow::Result<Ve
     Ok(found)
 }
 
+/// Deletes them. `kubectl`: the command with the source's context, for errors.
 pub(crate) async fn delete(
     deleter: &mut Deleter,
+    kubectl: &str,
     launch: &Launch,
     objects: &[DynamicObject],
 ) -> anyhow::Result<()> {
     for object in objects {
         deleter.delete(object).await?;
     }
-    revoke(deleter, launch).await
+    revoke(deleter, kubectl, launch).await
 }
 
 /// Revokes the right to mint tokens of the service account, unless it is a part of a larger one.
-async fn revoke(deleter: &mut Deleter, launch: &Launch) -> anyhow::Result<()> {
+async fn revoke(deleter: &mut Deleter, kubectl: &str, launch: &Launch) -> anyhow::Result<()> {
     let (source, target) = (&deleter.cluster, &launch.target);
     // Another cluster may have the same name.
     if known_targets::uid(source, target).await?.as_ref() != Some(&launch.target_uid) {
@@ -61,7 +63,7 @@ async fn revoke(deleter: &mut Deleter, launch: &Launch) -> anyhow::Result<()> {
             let before = current(stored);
             Ok(narrowed(&before, launch).unwrap_or(before))
         };
-        change_grants(source, target, change).await?;
+        change_grants(source, kubectl, target, change).await?;
     }
     deleter.deleted += 1;
     Ok(())
