@@ -14,7 +14,10 @@ use crate::cluster::{Cluster, object};
 /// Name of the ClusterRole with the importer's rights, of the Roles that replace it, and of their bindings.
 pub(crate) const RIGHTS: &str = "multicluster-service-account-importer";
 
-/// The kinds of objects with this name.
+/// Name of the ClusterRole that a confined importer has, too: the rights to read policies and namespaces.
+const POLICY_RIGHTS: &str = "multicluster-service-account-importer-policies";
+
+/// The kinds of objects with the name [`RIGHTS`].
 const KINDS: [&str; 4] = ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
 
 /// Confines the importer to these namespaces, unless the list is empty. It always gets a Role in the system namespace,
@@ -43,6 +46,15 @@ pub(crate) fn confine(
                 object.data["roleRef"]["kind"] = "Role".into();
                 confined
                     .extend(served.iter().map(|namespace| in_namespace(&object, "RoleBinding", namespace)));
+            }
+            // The importer reads the labels of the namespaces that it serves.
+            ("ClusterRole", POLICY_RIGHTS) => {
+                let rules = object.data.get_mut("rules").and_then(Value::as_array_mut);
+                let rules = rules.context("the importer's ClusterRole has no rules")?;
+                for rule in rules.iter_mut().filter(|rule| rule["resources"] == json!(["namespaces"])) {
+                    rule["resourceNames"] = json!(served);
+                }
+                confined.push(object);
             }
             ("Deployment", "importer") => {
                 let args = object.data.pointer_mut("/spec/template/spec/containers/0/args");
@@ -122,6 +134,10 @@ mod tests {
         let cluster_role = find(&all, &format!("cluster role {RIGHTS}"));
         assert_eq!(role.data, cluster_role.data);
         assert_eq!(role.metadata.labels, cluster_role.metadata.labels);
+        let rules = |objects| find(objects, &format!("cluster role {POLICY_RIGHTS}")).data["rules"].clone();
+        let mut expected = rules(&all);
+        expected[1]["resourceNames"] = json!(["b", "a", SYSTEM_NAMESPACE]);
+        assert_eq!(rules(&confined), expected);
         let binding = find(&confined, &format!("role binding a/{RIGHTS}")).data;
         assert_eq!(binding["roleRef"]["kind"], "Role");
         assert_eq!(

@@ -77,11 +77,12 @@ the programs refuse repeated flags.
   resources: [serviceaccountimports/status]
   verbs: [update]
 # The importer reads the data of links only, in the system namespace, and the metadata of all other Secrets. RBAC
-# can't express that. policy.yaml limits which Secrets it may write. It needs no delete: the garbage collector
-# deletes the Secret of a deleted import.
+# can't express that. policy.yaml limits which Secrets it may write and delete. It deletes the Secret of an import
+# that ImportPolicies with onRevoke: Delete no longer permit. The garbage collector deletes the Secret of a deleted
+# import.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
 # Events on imports: failures and recoveries.
 - apiGroups: [events.k8s.io]
   resources: [events]

@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use anyhow::{Context, bail, ensure};
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_tests::{Cluster, eventually, kubemcsa_ok};
@@ -38,12 +38,12 @@ impl Attacker {
     }
 
     /// Fails unless the policy refuses the request with this message, or RBAC refuses it.
-    fn ensure_refused(&self, result: kube::Result<Secret>, message: &str) -> anyhow::Result<()> {
+    fn ensure_refused<T>(&self, result: kube::Result<T>, message: &str) -> anyhow::Result<()> {
         let message = if self.has_rights { message } else { NO_RIGHT };
         match result {
             Err(kube::Error::Api(status)) if status.code == 403 && status.message.contains(message) => Ok(()),
             Err(error) => bail!("expected a refusal with {message:?}, not: {error}"),
-            Ok(secret) => bail!("expected a refusal with {message:?}, but {} was written", secret.name_any()),
+            Ok(_) => bail!("expected a refusal with {message:?}, but the request succeeded"),
         }
     }
 
@@ -54,6 +54,10 @@ impl Attacker {
 
     async fn merge(&self, name: &str, patch: &Value) -> kube::Result<Secret> {
         self.secrets.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await
+    }
+
+    async fn delete(&self, name: &str) -> kube::Result<()> {
+        self.secrets.delete(name, &DeleteParams::default()).await.map(drop)
     }
 
     /// Server-side apply, which either creates or patches.

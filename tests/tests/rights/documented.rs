@@ -43,15 +43,24 @@ impl DocumentedRights {
         Ok(rights)
     }
 
-    /// The rights of an importer that is confined to these namespaces.
+    /// The rights of an importer that is confined to these namespaces. Those to read policies stay cluster-wide, and
+    /// those to read namespaces are limited to these names.
     pub fn confined(mut self, namespaces: &[&str]) -> Self {
         self.accounts.retain(|(account, _)| account == "importer");
+        let served: Vec<_> = namespaces.iter().chain(&[SYSTEM_NAMESPACE]).map(ToString::to_string).collect();
+        let is_for =
+            |rule: &PolicyRule, resource: &str| rule.resources.iter().flatten().any(|one| one == resource);
         for (_, rights) in &mut self.accounts {
-            let cluster_wide: Vec<_> = rights.extract_if(.., |(namespace, _)| namespace.is_none()).collect();
-            for namespace in namespaces.iter().chain(&[SYSTEM_NAMESPACE]) {
-                let in_namespace =
-                    |(_, rule): &(_, PolicyRule)| (Some((*namespace).to_owned()), rule.clone());
-                rights.extend(cluster_wide.iter().map(in_namespace));
+            let is_confined = |(namespace, rule): &mut (Namespace, PolicyRule)| {
+                namespace.is_none() && !is_for(rule, "importpolicies") && !is_for(rule, "namespaces")
+            };
+            let confined: Vec<_> = rights.extract_if(.., is_confined).collect();
+            for (_, rule) in rights.iter_mut().filter(|(_, rule)| is_for(rule, "namespaces")) {
+                rule.resource_names = Some(served.clone());
+            }
+            for namespace in &served {
+                let in_namespace = |(_, rule): &(_, PolicyRule)| (Some(namespace.clone()), rule.clone());
+                rights.extend(confined.iter().map(in_namespace));
             }
         }
         self

@@ -2,18 +2,19 @@
 
 use anyhow::ensure;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use mcsa_client::contract::{IMPORT_NAME, SYSTEM_NAMESPACE};
 use mcsa_tests::{Cluster, Imports, eventually, pod_lister_import};
 use serde_json::{Value, json};
 
-use super::{Attacker, TOKEN, installed, merged, secret, versions};
+use super::{Attacker, NO_RIGHT, TOKEN, ensure_refused, installed, merged, secret, versions};
 
 // The policy's messages.
 const WRONG_TYPE: &str = "the importer may only write Secrets of the type Opaque";
 const OF_NO_IMPORT: &str = "the importer may only write Secrets of imports";
-const NOT_ITS_OWN: &str = "the importer may only update a Secret that a ServiceAccountImport controls";
+const NOT_ITS_OWN: &str =
+    "the importer may only update or delete a Secret that a ServiceAccountImport controls";
 
 /// An attacker in a namespace with an import and Secrets of others.
 struct Fixture {
@@ -103,6 +104,16 @@ impl Fixture {
         Ok(())
     }
 
+    /// A deletion of the whole collection is refused by RBAC.
+    async fn deleting_secrets_of_others_is_refused(&self) -> anyhow::Result<()> {
+        for name in ["plain", "labelled", "controlled"] {
+            self.attacker.ensure_refused(self.attacker.delete(name).await, NOT_ITS_OWN)?;
+        }
+        let all =
+            self.attacker.secrets.delete_collection(&DeleteParams::default(), &Default::default()).await;
+        ensure_refused(all, NO_RIGHT)
+    }
+
     /// A Secret can't lose its import or its label. If another user removed the label, the importer can add it again.
     async fn secret_of_an_import_must_keep_owner_and_label(&self) -> anyhow::Result<()> {
         let attacker = &self.attacker;
@@ -121,6 +132,16 @@ impl Fixture {
         attacker.merge("new", &merged(&data, json!({ "metadata": { "labels": self.labels } }))).await?;
         Ok(())
     }
+
+    /// The importer deletes the Secret of an import that is no longer permitted, even if it has lost its label.
+    async fn secret_of_an_import_can_be_deleted(&self) -> anyhow::Result<()> {
+        let unlabelled = json!({ "metadata": { "labels": null } });
+        self.imports.secrets.patch("new", &PatchParams::default(), &Patch::Merge(unlabelled)).await?;
+        self.attacker.delete("new").await?;
+        let left = self.imports.secrets.get_opt("new").await?;
+        ensure!(left.is_none(), "the Secret is still there");
+        Ok(())
+    }
 }
 
 /// Tries writes that the importer never makes, with or without rights in the namespace, and then writes that it makes.
@@ -129,9 +150,14 @@ async fn try_writes(cluster: &Cluster, namespace: &str, has_rights: bool) -> any
     let before = versions(cluster, namespace).await?;
     fixture.creating_other_secrets_is_refused().await?;
     fixture.updating_secrets_of_others_is_refused().await?;
+    fixture.deleting_secrets_of_others_is_refused().await?;
     let after = versions(cluster, namespace).await?;
     ensure!(before == after, "Secrets in {namespace} changed from {before:?} to {after:?}");
-    if has_rights { fixture.secret_of_an_import_must_keep_owner_and_label().await } else { Ok(()) }
+    if has_rights {
+        fixture.secret_of_an_import_must_keep_owner_and_label().await?;
+        fixture.secret_of_an_import_can_be_deleted().await?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
