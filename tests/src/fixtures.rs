@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use mcsa_client::{ServiceAccountImport, ServiceAccountImportSpec};
+use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::eventually::eventually;
@@ -102,6 +103,19 @@ pub fn pod_lister_import(name: &str, cluster: &str, namespace: &str) -> ServiceA
         ..Default::default()
     };
     ServiceAccountImport::new(name, spec)
+}
+
+/// Creates or updates an ImportPolicy.
+pub async fn apply_policy(target: &Cluster, name: &str, spec: &Value) -> anyhow::Result<()> {
+    let policy = json!({
+        "apiVersion": "multicluster.admiralty.io/v1alpha1",
+        "kind": "ImportPolicy",
+        "metadata": { "name": name },
+        "spec": spec,
+    });
+    let file = target.dir().join("policy.json");
+    std::fs::write(&file, policy.to_string())?;
+    target.kubectl(["apply", "-f", &file.display().to_string()]).await.map(drop)
 }
 
 /// Waits until pods can be created in a namespace, which needs the default service account.

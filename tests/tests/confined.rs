@@ -1,4 +1,4 @@
-//! An importer that is confined to some namespaces: it has a Role in each, and no rights elsewhere.
+//! An importer that is confined to some namespaces: it has a Role in each. Of the cluster, it reads only the policies.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,9 +7,10 @@ use std::time::Duration;
 use anyhow::ensure;
 use mcsa_client::contract::SYSTEM_NAMESPACE;
 use mcsa_tests::{
-    AuditEvent, Cluster, Imports, Process, bootstrap, create_pod_lister, eventually, eventually_within,
-    kubemcsa_ok, pod_lister_import, program, tokens_minted_in, write_merged_kubeconfig,
+    AuditEvent, Cluster, Imports, Process, apply_policy, bootstrap, create_pod_lister, eventually,
+    eventually_within, kubemcsa_ok, pod_lister_import, program, tokens_minted_in, write_merged_kubeconfig,
 };
+use serde_json::json;
 
 /// The importer retries a namespace that it can't list after 30 s to 60 s.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -100,6 +101,30 @@ async fn confined_importer_makes_no_calls_in_other_namespaces() -> anyhow::Resul
     let minted = tokens_minted_in(&source, "lister")?;
     ensure!(minted == 4, "{minted} tokens for four imports");
 
+    // It obeys the policies of the cluster, and reads the labels of its namespaces. Links need no policy.
+    let selects = json!({
+        "clusterName": "c2", "namespaceSelector": { "matchLabels": { "team": "a" } },
+        "serviceAccounts": [{ "namespace": "lister" }],
+    });
+    apply_policy(&target, "team-a", &selects).await?;
+    let refused = async |imports: Imports, name: &str| {
+        eventually(format!("{name} is not permitted"), async || {
+            imports.condition(name, "Refreshed", "False", Some("NotPermitted")).await
+        })
+        .await
+    };
+    refused(imports("a"), "i").await;
+    for namespace in ["a", "b"] {
+        imports(namespace).create(&pod_lister_import("policed", "c2", "lister")).await?;
+        refused(imports(namespace), "policed").await;
+    }
+    let minted = tokens_minted_in(&source, "lister")?;
+    ensure!(minted == 4, "{minted} tokens for four permitted imports");
+    target.kubectl(["label", "namespace", "a", "team=a"]).await?;
+    eventually("the label permits the import", async || imports("a").ready("policed").await).await;
+    imports("b").condition("policed", "Refreshed", "False", Some("NotPermitted")).await?;
+    links.condition("c2", "Refreshed", "True", None).await?;
+
     let ignored = imports("other").api.get("ignored").await?;
     ensure!(ignored.status.is_none(), "{:?}", ignored.status);
     let secrets = imports("other").secrets.list(&Default::default()).await?.items;
@@ -107,18 +132,21 @@ async fn confined_importer_makes_no_calls_in_other_namespaces() -> anyhow::Resul
     ensure_calls_are_granted(&target.audit_events()?)
 }
 
-/// Fails if a request is cluster-wide or for another namespace, or if one is refused for another reason than a missing
-/// Role.
+/// Fails if a request is for another namespace, or cluster-wide and not for import policies, or if one is refused for
+/// another reason than a missing Role.
 fn ensure_calls_are_granted(events: &[AuditEvent]) -> anyhow::Result<()> {
     let importer = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:importer");
     let calls: Vec<_> = events.iter().filter(|event| event.user.username == importer).collect();
     ensure!(calls.len() > 20, "{} calls", calls.len());
     for call in calls {
-        let namespace = call.object_ref.as_ref().map_or("", |object| object.namespace.as_str());
-        ensure!(["a", "b", "late", SYSTEM_NAMESPACE].contains(&namespace), "{call:?}");
+        let object = call.object_ref.clone().unwrap_or_default();
+        let is_read = ["list", "watch"].contains(&call.verb.as_str());
+        // A field selector names the Namespace.
+        let namespace = if object.resource == "namespaces" { &object.name } else { &object.namespace };
+        let is_policy = is_read && object.resource == "importpolicies";
+        ensure!(is_policy || ["a", "b", "late", SYSTEM_NAMESPACE].contains(&namespace.as_str()), "{call:?}");
         let is_refused = call.response_status.as_ref().is_some_and(|status| status.code == 403);
-        let is_missing =
-            ["b", "late"].contains(&namespace) && ["list", "watch"].contains(&call.verb.as_str());
+        let is_missing = is_read && ["b", "late"].contains(&namespace.as_str());
         ensure!(!is_refused || is_missing, "{call:?}");
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The importer in the test's own process, where the test advances its clock.
 
 mod invalid;
+mod policies;
 
 use std::time::Duration;
 

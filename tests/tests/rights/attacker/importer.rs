@@ -8,7 +8,7 @@ use mcsa_client::contract::{IMPORT_NAME, SYSTEM_NAMESPACE};
 use mcsa_tests::{Cluster, Imports, eventually, pod_lister_import};
 use serde_json::{Value, json};
 
-use super::{Attacker, NO_RIGHT, TOKEN, ensure_refused, installed, merged, secret, versions};
+use super::{Attacker, NO_RIGHT, TOKEN, installed, merged, secret, versions};
 
 // The policy's messages.
 const WRONG_TYPE: &str = "the importer may only write Secrets of the type Opaque";
@@ -111,7 +111,7 @@ impl Fixture {
         }
         let all =
             self.attacker.secrets.delete_collection(&DeleteParams::default(), &Default::default()).await;
-        ensure_refused(all, NO_RIGHT)
+        self.attacker.ensure_refused(all, NO_RIGHT)
     }
 
     /// A Secret can't lose its import or its label. If another user removed the label, the importer can add it again.

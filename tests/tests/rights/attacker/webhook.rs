@@ -11,11 +11,12 @@ use mcsa_credentials::contract::webhook::{CERTIFICATE, CONFIGURATION};
 use mcsa_tests::{Cluster, eventually, set_webhook_url};
 use serde_json::{Value, json};
 
-use super::{Attacker, TOKEN, ensure_refused, installed, merged, secret, versions};
+use super::{Attacker, NO_RIGHT, TOKEN, ensure_refused, installed, merged, secret, versions};
 
 // The policies' messages.
 const WRONG_NAME: &str = "the webhook may only write the Secret webhook-tls";
 const WRONG_TYPE: &str = "the webhook may only create its Secret with the type kubernetes.io/tls";
+const NOT_DELETED: &str = "the webhook may not delete Secrets";
 const METADATA: &str = "the webhook may not change the metadata of its MutatingWebhookConfiguration";
 const ENTRIES: &str = "the webhook may not add, remove, rename or reorder the entries";
 const FIELDS: &str = "the webhook may only change clientConfig in the entries";
@@ -68,7 +69,21 @@ async fn webhook_can_write_only_its_certificate_and_authorities() -> anyhow::Res
     secrets.delete(CERTIFICATE, &DeleteParams::default()).await?;
     let by_hand = serde_json::from_value(own("Opaque"))?;
     rotate(secrets.create(&PostParams::default(), &by_hand).await?).await?;
+    deleting_secrets_is_refused(&cluster, &webhook).await?;
     webhook_can_change_only_authorities_in_its_configuration(&cluster).await
+}
+
+/// RBAC refuses it, and so does the policy if somebody grants the right.
+async fn deleting_secrets_is_refused(cluster: &Cluster, webhook: &Attacker) -> anyhow::Result<()> {
+    ensure_refused(webhook.delete(CERTIFICATE).await, NO_RIGHT)?;
+    let account = format!("--serviceaccount={SYSTEM_NAMESPACE}:webhook");
+    let grant = ["-n", SYSTEM_NAMESPACE, "create", "rolebinding", "granted", "--clusterrole=admin", &account];
+    cluster.kubectl(grant).await?;
+    eventually("the policy refuses the deletion", async || {
+        ensure_refused(webhook.delete(CERTIFICATE).await, NOT_DELETED)
+    })
+    .await;
+    cluster.kubectl(["-n", SYSTEM_NAMESPACE, "delete", "rolebinding", "granted"]).await.map(drop)
 }
 
 async fn webhook_can_change_only_authorities_in_its_configuration(cluster: &Cluster) -> anyhow::Result<()> {
