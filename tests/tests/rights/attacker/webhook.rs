@@ -77,7 +77,8 @@ async fn webhook_can_write_only_its_certificate_and_authorities() -> anyhow::Res
 async fn deleting_secrets_is_refused(cluster: &Cluster, webhook: &Attacker) -> anyhow::Result<()> {
     ensure_refused(webhook.delete(CERTIFICATE).await, NO_RIGHT)?;
     let account = format!("--serviceaccount={SYSTEM_NAMESPACE}:webhook");
-    let grant = ["-n", SYSTEM_NAMESPACE, "create", "rolebinding", "granted", "--clusterrole=admin", &account];
+    let grant =
+        ["-n", SYSTEM_NAMESPACE, "create", "rolebinding", "granted", "--clusterrole=cluster-admin", &account];
     cluster.kubectl(grant).await?;
     eventually("the policy refuses the deletion", async || {
         ensure_refused(webhook.delete(CERTIFICATE).await, NOT_DELETED)
