@@ -1,7 +1,8 @@
 //! The ServiceAccountImport controller.
 //!
-//! Watches of imports, Secrets and links fill a cache and a queue. The leader takes due imports from the
-//! queue; a reconciliation runs these steps, each a file with its own type:
+//! Watches of imports, Secrets, links and policies fill a cache and a queue. The leader takes due imports from the
+//! queue. If policies permit the import, a reconciliation runs these steps, each a file with its own type; if they do
+//! not, `revoke` deletes its Secret, provided that a policy says so.
 //!
 //! | step | question |
 //! | --- | --- |
@@ -30,6 +31,7 @@ mod queue;
 mod reconcile;
 mod report;
 mod resolve;
+mod revoke;
 mod source;
 mod target;
 mod watch;

@@ -135,8 +135,7 @@ fn is_terminating(status: &kube::core::Status) -> bool {
     causes.any(|cause| cause.reason == "NamespaceTerminating")
 }
 
-/// The failure of a write to this Secret.
-pub fn not_written(key: &ObjectKey, error: &kube::Error) -> Failure {
+fn not_written(key: &ObjectKey, error: &kube::Error) -> Failure {
     let (problem, namespace) = (errors::line(error), key.namespace());
     match error {
         kube::Error::Api(status) if is_terminating(status) => Failure::new(

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use mcsa_client::policy::Permission;
 use mcsa_credentials::secret::{Provenance, SecretMetadata, SecretState};
 use mcsa_runtime::errors;
 use mcsa_runtime::lease::Fence;
@@ -276,7 +277,8 @@ impl Reconciler {
             Ok(minted) => return Ok((resolved, minted)),
             Err(failure) => failure,
         };
-        if failure.reason != Reason::LinkUnauthorized {
+        let is_permitted = self.cache.permission(&resolved.import) == Permission::Permitted;
+        if failure.reason != Reason::LinkUnauthorized || !is_permitted {
             return Err(failure);
         }
         let renewed = resolve(&self.cache, resolved.import.clone())?;

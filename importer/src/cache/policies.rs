@@ -74,14 +74,6 @@ impl Cache {
         Vec::new()
     }
 
-    /// Records that the API server does not serve policies: there are none. Returns the imports whose permission changed.
-    pub fn observe_no_policies(&self) -> Vec<ObjectKey> {
-        self.state().change_policies(|policies| {
-            policies.is_listed = true;
-            policies.by_name.clear();
-        })
-    }
-
     /// Applies an event about the namespaces of a scope; returns the imports whose permission changed.
     pub fn observe_namespace(&self, scope: &Scope, event: Event<(String, Labels)>) -> Vec<ObjectKey> {
         let mut state = self.state();
@@ -204,8 +196,8 @@ mod tests {
         assert!(list(&cache, &[for_namespace("a")]).is_empty(), "listed again");
         assert_eq!(names(&cache.observe_policy(Event::Apply(policy(for_namespace("b"))))), ["b"]);
         assert_eq!(names(&cache.observe_policy(Event::Delete(policy(json!({}))))), ["b"]);
-        // The API server no longer serves the kind.
-        assert_eq!(names(&cache.observe_no_policies()), ["b"]);
+        // All policies are gone.
+        assert_eq!(list(&cache, &[]), ["b"]);
         // Another action for imports that are not permitted.
         list(&cache, &[json!({})]);
         assert_eq!(list(&cache, &[json!({ "onRevoke": "Delete" })]), ["a", "b"]);

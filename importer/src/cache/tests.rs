@@ -256,7 +256,7 @@ fn relist_affects_only_its_namespace() {
     let imports = |scope: &Scope, event| cache.observe_import(scope, event);
     let secrets = |scope: &Scope, event| cache.observe_secret(scope, event);
     cache.observe_link(Event::InitDone);
-    cache.observe_no_policies();
+    cache.observe_policy(Event::InitDone);
     for scope in [&a, &b] {
         assert!(!cache.is_synced());
         secrets(scope, Event::Init);
@@ -296,7 +296,7 @@ fn forbidden_namespace_does_not_block_startup() {
         assert_eq!(namespaces, [("a".to_owned(), expected[0]), ("b".to_owned(), expected[1])]);
     };
     cache.observe_link(Event::InitDone);
-    cache.observe_no_policies();
+    cache.observe_policy(Event::InitDone);
     cache.observe_secret(&a, Event::InitDone);
     cache.observe_import(&a, Event::InitDone);
     served([true, false]);

@@ -42,8 +42,8 @@ impl Health {
         liveness(age, self.queue.oldest_run())
     }
 
-    /// Whether imports, Secrets and links are listed; followers list them, too. Ignores namespaces that the importer
-    /// may not list, because a deleted namespace must not block a rollout.
+    /// Whether imports, Secrets, links and policies are listed; followers list them, too. Ignores namespaces that the
+    /// importer may not list, because a deleted namespace must not block a rollout.
     ///
     /// # Errors
     /// What is missing.
@@ -51,7 +51,7 @@ impl Health {
         if self.cache.is_synced() {
             Ok(())
         } else {
-            Err("imports, Secrets and links are not listed yet".into())
+            Err("imports, Secrets, links and ImportPolicies are not listed yet".into())
         }
     }
 }

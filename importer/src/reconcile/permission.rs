@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
-use kube::api::{DeleteParams, Preconditions};
 use mcsa_client::policy::{OnRevoke, Permission};
 use mcsa_credentials::permission::not_permitted;
-use mcsa_credentials::secret::SecretState;
 
 use super::history::History;
 use super::{Reconciler, Refresh};
@@ -15,7 +11,7 @@ use crate::cache::CachedImport;
 use crate::clock::after;
 use crate::model::failure::{Failure, Reason, Retry};
 use crate::model::import::Import;
-use crate::publish::{not_written, read_secret};
+use crate::revoke::revoke;
 
 /// Wait for the labels of a namespace. The watch enqueues its imports when it has observed them.
 const LABELS_WAIT: Duration = Duration::from_secs(30);
@@ -61,34 +57,25 @@ impl Reconciler {
         }
     }
 
-    /// Deletes the import's Secret, unless it changed concurrently, which the watch reports.
+    /// Deletes the import's Secret. One that has lost its label is not in the cache.
     async fn delete_secret(&self, import: &Import, had_secret: bool) -> Result<(), Failure> {
         let key = import.secret_key();
-        let secret = match self.own_secret(import) {
-            None if had_secret => read_secret(&self.target, &key, import).await?,
-            secret => secret,
-        };
-        let Some(SecretState { uid, resource_version, .. }) = secret else { return Ok(()) };
-        let preconditions =
-            Preconditions { uid: Some(uid.into()), resource_version: Some(resource_version.into()) };
-        let parameters = DeleteParams::default().preconditions(preconditions);
-        let secrets = Api::<Secret>::namespaced(self.target.client.clone(), key.namespace());
-        match self.target.call(secrets.delete(key.name(), &parameters)).await {
-            Ok(_) => {
-                let (cluster, namespace) = (&import.spec.cluster_name, key.namespace());
-                let (name, secret) = (import.key.name(), key.name());
-                tracing::info!(
-                    cluster,
-                    namespace,
-                    import = name,
-                    secret,
-                    "Secret deleted: no policy permits the import"
-                );
-                self.cache.forget_secret(&key);
-                Ok(())
-            }
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-            Err(error) => Err(not_written(&key, &error)),
+        let known = self.cache.secret(&key);
+        if known.is_none() && !had_secret {
+            return Ok(());
         }
+        if revoke(&self.target, import, known).await?.is_some() {
+            let (cluster, namespace) = (&import.spec.cluster_name, key.namespace());
+            let (name, secret) = (import.key.name(), key.name());
+            tracing::info!(
+                cluster,
+                namespace,
+                import = name,
+                secret,
+                "Secret deleted: no policy permits the import"
+            );
+            self.cache.forget_secret(&key);
+        }
+        Ok(())
     }
 }
