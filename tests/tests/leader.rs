@@ -30,17 +30,19 @@ impl Fixture {
     /// Starts an importer with its own service account, so that the audit log distinguishes importers, and waits until
     /// it is ready.
     async fn importer(&self, name: &str) -> anyhow::Result<Replica> {
-        let account = format!("--serviceaccount={SYSTEM_NAMESPACE}:{name}");
-        let role = "--clusterrole=multicluster-service-account-importer";
-        self.target.kubectl(["create", "clusterrolebinding", name, role, &account]).await?;
-        let replica = self.importer_without_rights(name).await?;
+        let replica = self.importer_with_roles(name, &["importer", "importer-policies"]).await?;
         eventually(format!("{name} is ready"), async || ensure_logged(&replica.process, "ready")).await;
         Ok(replica)
     }
 
-    /// Starts an importer that has no rights except to acquire the Lease.
-    async fn importer_without_rights(&self, name: &str) -> anyhow::Result<Replica> {
+    /// Starts an importer that has only these cluster roles, and the right to acquire the Lease.
+    async fn importer_with_roles(&self, name: &str, roles: &[&str]) -> anyhow::Result<Replica> {
         let account = format!("--serviceaccount={SYSTEM_NAMESPACE}:{name}");
+        for role in roles {
+            let (binding, role) = (format!("{name}-{role}"), format!("{SYSTEM_NAMESPACE}-{role}"));
+            let create = ["create", "clusterrolebinding", &binding, "--clusterrole", &role, &account];
+            self.target.kubectl(create).await?;
+        }
         let create = ["-n", SYSTEM_NAMESPACE, "create"];
         self.target.kubectl([&create[..], &["serviceaccount", name]].concat()).await?;
         self.target
@@ -110,13 +112,19 @@ fn ensure_logged(process: &Process, text: &str) -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn importer_that_cannot_list_does_not_lead() -> anyhow::Result<()> {
     let fixture = Fixture::start().await?;
-    let blind = fixture.importer_without_rights("blind").await?;
+    let blind = fixture.importer_with_roles("blind", &[]).await?;
     eventually("the importer can't list", async || ensure_logged(&blind.process, "watch interrupted")).await;
+    // All imports would seem to be permitted to one that only lacks the right on policies.
+    let unaware = fixture.importer_with_roles("unaware", &["importer"]).await?;
+    let missing = "lacks the right to list and watch importpolicies";
+    eventually("the missing right is logged", async || ensure_logged(&unaware.process, missing)).await;
     let able = fixture.importer("able").await?;
     fixture.wait_for_leader(&able).await;
-    ensure!(!blind.process.log().contains("holds the lease"), "{}", blind.process.log());
-    let error = blind.process.get("/readyz").await.err().context("it reports that it is ready")?;
-    ensure!(error.to_string().contains("503") || error.to_string().contains("not listed"), "{error}");
+    for replica in [&blind, &unaware] {
+        ensure!(!replica.process.log().contains("holds the lease"), "{}", replica.process.log());
+        let error = replica.process.get("/readyz").await.err().context("it reports that it is ready")?;
+        ensure!(error.to_string().contains("503") || error.to_string().contains("not listed"), "{error}");
+    }
     Ok(())
 }
 
