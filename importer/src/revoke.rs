@@ -67,8 +67,8 @@ async fn delete(target: &Target, key: &ObjectKey, secret: &SecretState) -> kube:
 
 fn not_deleted(key: &ObjectKey, import: &Import, error: &str) -> Failure {
     let message = format!(
-        "{}, but Secret {key} can't be deleted: {error}; the importer retries; if it lacks the right to delete Secrets, \
-         run kubemcsa install, with --namespaces if the importer is confined",
+        "{}, but Secret {key} can't be deleted: {error}; the importer retries; if it lacks the right to delete \
+         Secrets, run kubemcsa install, with --namespaces if the importer is confined",
         problem(import.request())
     );
     Failure::new(Reason::SecretNotWritten, message)
