@@ -1,6 +1,6 @@
 //! Serves what the API server asks of a kubelet (logs, exec, attach and port-forward), and usage to metrics-server.
 //!
-//! A request passes through these files: `connections` (`slots`, TLS, HTTP) → `handler` → `authentication` →
+//! A request passes through these files: `connections` (TLS, HTTP) → `handler` → `authentication` →
 //! `authorization` → `remote` (is the remote pod still the one?) → `logs` or `tunnel`. `route` is a pure function: what
 //! a path asks for, and the same request to the source. `tls` follows the serving certificate (`certificate`) and the
 //! authorities of client certificates (`client_authorities`). `reviewer` limits what callers cause in the target.
@@ -25,7 +25,6 @@ mod refusal;
 mod remote;
 mod reviewer;
 mod route;
-mod slots;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -43,18 +42,18 @@ use futures::future::BoxFuture;
 use hyper::body::Bytes;
 use kube::Client;
 use mcsa_runtime::probes::listen;
+use mcsa_runtime::slots::Slots;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tracing::info;
 
 pub use self::args::EndpointArgs;
 use self::certificate::{CertificateError, CertificateProvider};
 use self::client_authorities::ClientAuthorities;
-use self::connections::Connections;
+use self::connections::{Connections, Maximums};
 pub(crate) use self::counters::Counters;
 use self::handler::Handler;
 pub(crate) use self::lookup::Lookup;
-use self::slots::{Maximums, Slots};
 use self::tls::Tls;
 use self::tunnel::TunnelSlots;
 
@@ -131,9 +130,12 @@ impl Endpoint {
         let authorities =
             ClientAuthorities::read_from(client.clone(), client_ca, certificate_refused.clone()).await;
         let tls = Tls::new(provider, authorities)?;
-        let (slots, tunnels) = (Slots::new(maximums), TunnelSlots::new(maximums.tunnels));
+        let tunnels = TunnelSlots::new(maximums.tunnels);
+        let (strangers, known) = (Slots::new(maximums.strangers), Semaphore::new(maximums.known));
         let handler = Handler::new(&client, Arc::new(lookup), Arc::new(usage), counters.clone(), tunnels);
-        let connections = Connections { handler, counters, slots, tls: tls.watch(), certificate_refused };
+        let tls_config = tls.watch();
+        let connections =
+            Connections { handler, counters, strangers, known, tls: tls_config, certificate_refused };
         tokio::select! {
             never = connections.serve(listener) => Ok(never),
             never = tls.maintain() => Ok(never),

@@ -1,5 +1,5 @@
 //! What the binaries share: TLS provider, flags and config of the cluster, deadlines, errors, logs, signals, exit
-//! codes, probes, metrics, leader election.
+//! codes, probes, metrics, slots of connections, leader election.
 
 pub mod argo;
 pub mod cluster;
@@ -11,4 +11,5 @@ pub mod logs;
 pub mod metrics;
 pub mod probes;
 pub mod signals;
+pub mod slots;
 pub mod tls;

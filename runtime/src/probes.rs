@@ -18,9 +18,10 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
+
+use crate::slots::Slots;
 
 /// <https://prometheus.io/docs/specs/om/open_metrics_spec/#overall-structure>
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -28,7 +29,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 /// Longest duration of a connection, which serves one request. Prometheus waits 10 s, kubelets less.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Maximum number of concurrent connections; further ones wait.
+/// Maximum number of concurrent connections.
 const MAX_CONNECTIONS: usize = 128;
 
 /// Probe flags of every long-running binary.
@@ -119,12 +120,10 @@ impl Listener {
     pub async fn serve(self, probes: Probes) -> Infallible {
         let Some(listener) = self.listener else { return std::future::pending().await };
         let service = TowerToHyperService::new(router(probes));
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let slots = Slots::new(MAX_CONNECTIONS);
         loop {
-            // Never fails: the semaphore is never closed.
-            let slot = slots.clone().acquire_owned().await.ok();
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, address) = match listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Errors such as too many open files would recur immediately.
                     warn!(%error, "can't accept a connection for probes or metrics");
@@ -135,10 +134,13 @@ impl Listener {
             let connection = http1::Builder::new()
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service.clone());
+            let mut slot = slots.take(address.ip().to_canonical());
             tokio::spawn(async move {
-                // The client may close the connection at any time.
-                let _ = timeout(DEADLINE, connection).await;
-                drop(slot);
+                tokio::select! {
+                    // The client may close the connection at any time.
+                    _ = timeout(DEADLINE, connection) => {}
+                    () = slot.evicted() => {}
+                }
             });
         }
     }
@@ -243,6 +245,28 @@ mod tests {
         let server = tokio::spawn(listener.serve(probes()));
         let mut stream = TcpStream::connect(address).await.unwrap();
         assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn silent_connections_do_not_keep_out_a_probe() {
+        let listener = args("127.0.0.1:0").listen().unwrap();
+        let address = listener.listener.as_ref().unwrap().local_addr().unwrap();
+        let server = tokio::spawn(listener.serve(probes()));
+        let mut silent = Vec::new();
+        for _ in 0..=MAX_CONNECTIONS {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+        // The oldest one was evicted; the newest is still open.
+        assert_eq!(silent[0].read(&mut [0]).await.ok().unwrap_or(0), 0);
+        let newest = silent.last_mut().unwrap();
+        newest.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert_ne!(newest.read(&mut [0]).await.unwrap(), 0);
         server.abort();
     }
 

@@ -86,8 +86,8 @@ pub use daemons::{Daemons, set_webhook_url};
 pub use eventually::{eventually, eventually_within, try_eventually, unless_interrupted};
 pub use executable::write_executable;
 pub use fixtures::{
-    Imports, KubemcsaRun, apply_policy, bootstrap, create_pod_lister, install_and_link, kubemcsa, kubemcsa_ok,
-    kubemcsa_runs, mount, pod_lister_import, wait_for_default_service_account,
+    Imports, KubemcsaRun, apply_policy, bootstrap, create_pod_lister, install_and_link, kubemcsa,
+    kubemcsa_ok, kubemcsa_runs, mount, pod_lister_import, wait_for_default_service_account,
 };
 pub use helm::helm;
 pub use importer::Importer;

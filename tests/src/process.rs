@@ -175,8 +175,17 @@ impl Process {
 
     /// The resident memory in KiB. `None` without /proc, or if the program has ended.
     pub fn rss_kib(&self) -> Option<u64> {
+        self.memory_kib("VmRSS:")
+    }
+
+    /// The highest resident memory so far in KiB; see [`Process::rss_kib`].
+    pub fn peak_kib(&self) -> Option<u64> {
+        self.memory_kib("VmHWM:")
+    }
+
+    fn memory_kib(&self, field: &str) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id)).ok()?;
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()
+        status.lines().find_map(|line| line.strip_prefix(field))?.split_whitespace().next()?.parse().ok()
     }
 
     /// Keeps the program running when this process ends. To stop it after that, send a signal to its process ID.

@@ -10,4 +10,5 @@ mod manifests;
 mod registration;
 mod replicas;
 mod revoked_rights;
+mod strangers;
 mod unreachable_api_server;

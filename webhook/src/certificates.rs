@@ -31,7 +31,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum_server::tls_rustls::RustlsConfig;
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
@@ -41,6 +40,7 @@ use kube::{Api, Client};
 use mcsa_credentials::contract::webhook::{CONFIGURATION, FIELD_MANAGER};
 use mcsa_runtime::deadline::with_deadline;
 use mcsa_runtime::errors;
+use rustls::ServerConfig;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
@@ -124,7 +124,7 @@ impl CertificateController {
     }
 
     /// The TLS config of the server; it always contains the current certificate.
-    pub(crate) fn tls(&self) -> RustlsConfig {
+    pub(crate) fn tls(&self) -> watch::Receiver<Arc<ServerConfig>> {
         self.serving.tls()
     }
 

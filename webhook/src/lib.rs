@@ -2,7 +2,7 @@
 //! container, and lets pods that ask for it run in the clusters of their namespace's launch imports. Translates the
 //! fields `cluster` and `namespace` of templates of Argo Workflows into annotations of the pods.
 //!
-//! A request passes through `listener` (`connections`: limits) → `server` (`body`: reads the review) →
+//! A request passes through `listener` (`activity`: idle connections) → `server` (`body`: reads the review) →
 //! `review` (`admission`: parses it; `pod`: the parsed pod; `annotation`: the imports that it names;
 //! `imports`: looks them up; `patch`: the volumes and mounts to add; `placement`: the clusters in which it may run;
 //! `scheduling`: the tolerations and node affinity to add; `workflow`: the annotations of templates; `argo`: the
@@ -10,13 +10,13 @@
 //! policy permits it). `certificates` maintains the serving certificate and the webhook configuration. `watch_activity`
 //! measures how old the cache may be, `readiness` reports what is missing, and `metrics` exposes both.
 
+mod activity;
 mod admission;
 mod annotation;
 mod argo;
 mod args;
 mod body;
 mod certificates;
-mod connections;
 mod imports;
 mod json;
 mod listener;

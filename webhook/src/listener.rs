@@ -1,49 +1,169 @@
-//! The TLS listener and its graceful shutdown.
+//! The TLS listener: accepts connections, limits what each holds, and shuts down gracefully.
 
+use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use axum::Router;
-use axum_server::Handle;
-use axum_server::accept::NoDelayAcceptor;
-use axum_server::tls_rustls::{RustlsConfig, from_tcp_rustls};
-use hyper_util::rt::TokioTimer;
-use tokio::task::JoinHandle;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use mcsa_runtime::slots::{Slot, SlotUsage, Slots};
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower::Service;
+use tracing::{debug, warn};
 
-use crate::connections::LimitedAcceptor;
+use crate::activity::Activity;
+use crate::body::ConnectionShare;
 
-/// Idle time after which HTTP/2 connections are pinged and HTTP/1 connections closed.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum number of concurrent connections. Every API server keeps one for each 100 concurrent reviews.
+const MAX_CONNECTIONS: usize = 128;
 
-/// Longest wait for requests in flight during shutdown.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time in which the head of an HTTP/1 request must arrive; idle HTTP/1 connections are closed after it.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Concurrent requests of a connection. Go's client expects at least 100 before it knows the limit.
+const MAX_STREAMS: u32 = 100;
+
+/// Bytes of a connection's requests that HTTP/2 buffers until the server reads them. The default is 1 MiB.
+const WINDOW: u32 = 64 * 1024;
+
+/// Largest head of a request, in bytes. An API server's has less than 1 KiB.
+const MAX_HEAD: u32 = 8 * 1024;
+
+/// Longest wait for requests in flight before a connection is closed.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running server.
 pub(crate) struct Listener {
-    handle: Handle<SocketAddr>,
-    task: JoinHandle<io::Result<()>>,
+    /// Stops the server when dropped.
+    stop: watch::Sender<()>,
+    task: JoinHandle<()>,
 }
 
 impl Listener {
     /// Serves `router`. Each connection gets the certificate that `tls` contains when it is accepted.
-    pub(crate) fn start(listener: TcpListener, tls: RustlsConfig, router: Router) -> io::Result<Self> {
-        let handle = Handle::new();
-        let server = from_tcp_rustls(listener, tls)?.handle(handle.clone());
-        // TCP_NODELAY: don't delay a response until the previous one is acknowledged.
-        let mut server = server.map(|acceptor| LimitedAcceptor::new(acceptor.acceptor(NoDelayAcceptor)));
-        // API servers keep connections for months; connections of dead clients must not accumulate.
-        let http = server.http_builder();
-        http.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
-        http.http2().timer(TokioTimer::new()).keep_alive_interval(IDLE_TIMEOUT);
-        let task = tokio::spawn(server.serve(router.into_make_service()));
-        Ok(Self { handle, task })
+    pub(crate) fn start(
+        listener: TcpListener,
+        tls: watch::Receiver<Arc<ServerConfig>>,
+        router: Router,
+    ) -> io::Result<Self> {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let connections = Connections { slots: Slots::new(MAX_CONNECTIONS), tls, router };
+        let (stop, stopped) = watch::channel(());
+        let task = tokio::spawn(Arc::new(connections).accept(listener, stopped));
+        Ok(Self { stop, task })
     }
 
     /// Accepts no more connections, and waits for requests in flight. Closes each connection after them, so that
     /// clients reconnect to another replica.
     pub(crate) async fn shut_down(self) -> anyhow::Result<()> {
-        self.handle.graceful_shutdown(Some(DRAIN_TIMEOUT));
-        Ok(self.task.await??)
+        drop(self.stop);
+        self.task.await.context("the server failed")
     }
+}
+
+/// What connections share.
+struct Connections {
+    slots: Slots,
+    tls: watch::Receiver<Arc<ServerConfig>>,
+    router: Router,
+}
+
+impl Connections {
+    /// Accepts connections until the sender of `stopped` is dropped.
+    async fn accept(self: Arc<Self>, listener: tokio::net::TcpListener, mut stopped: watch::Receiver<()>) {
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stopped.changed() => break,
+            };
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Errors such as too many open files would recur immediately.
+                    warn!(%error, "can't accept a connection for reviews");
+                    sleep(Duration::from_secs(1)).await;
+                    continue;
+                }
+            };
+            while connections.try_join_next().is_some() {}
+            let slot = self.slots.take(address.ip().to_canonical());
+            connections.spawn(self.clone().connection(stream, slot, stopped.clone()));
+        }
+        drop(listener);
+        while connections.join_next().await.is_some() {}
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, mut slot: Slot, stopped: watch::Receiver<()>) {
+        let usage = slot.usage();
+        tokio::select! {
+            result = self.serve(stream, usage, stopped) => {
+                if let Err(error) = result {
+                    debug!(%error, "connection failed");
+                }
+            }
+            () = slot.evicted() => debug!("closed a connection, because there are too many"),
+        }
+    }
+
+    /// Serves a connection until its client closes it, it is idle for too long, or the server stops.
+    async fn serve(
+        &self,
+        stream: TcpStream,
+        usage: SlotUsage,
+        mut stopped: watch::Receiver<()>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        // Don't delay a response until the previous one is acknowledged.
+        stream.set_nodelay(true)?;
+        let config = self.tls.borrow().clone();
+        let stream = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await??;
+        let (activity, share) = (Activity::new(usage), ConnectionShare::default());
+        let service = service_fn(|request: http::Request<Incoming>| {
+            let (open, share, mut router) = (activity.begin(), share.clone(), self.router.clone());
+            async move {
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(share);
+                let Ok::<_, Infallible>(response) = router.call(request).await;
+                if response.status().is_success() {
+                    open.prove();
+                }
+                Ok::<_, Infallible>(response.map(|body| open.hold(body)))
+            }
+        });
+        let http = http();
+        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+        tokio::select! {
+            result = connection.as_mut() => return result,
+            () = activity.expired() => {}
+            _ = stopped.changed() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        timeout(DRAIN_TIMEOUT, connection).await?
+    }
+}
+
+fn http() -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(WINDOW as usize);
+    http.http2()
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW)
+        .max_header_list_size(MAX_HEAD)
+        .max_send_buf_size(WINDOW as usize);
+    http
 }

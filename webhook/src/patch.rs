@@ -4,6 +4,7 @@ mod stored;
 mod warnings;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use json_patch::Patch;
 use mcsa_client::contract::MOUNT_ROOT;
@@ -30,6 +31,9 @@ pub struct Import {
     pub kubeconfig: Option<Cow<'static, str>>,
 }
 
+/// Maximum number of mounts that imports add to a pod. More don't fit into an object, which has 1.5 MiB.
+const MAX_MOUNTS: usize = 10_000;
+
 /// What the annotations of a pod request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestedImports {
@@ -39,9 +43,20 @@ pub struct RequestedImports {
     pub kubeconfig_env: bool,
 }
 
-/// The pod already uses a name or a path that an import needs.
+/// An import can't be mounted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
+    /// The pod has too many containers.
+    #[error(
+        "{imports} ServiceAccountImports in {containers} containers are more than {MAX_MOUNTS} mounts: name fewer in the \
+         pod's annotation"
+    )]
+    TooManyMounts {
+        /// Number of imports.
+        imports: usize,
+        /// Number of containers.
+        containers: usize,
+    },
     /// A container mounts something else at the path of the import.
     #[error(
         "container {} mounts {}volume {} at {}, the mount path of ServiceAccountImport {import}: mount it elsewhere, or \
@@ -82,10 +97,14 @@ pub enum Conflict {
 /// requested, the variable `KUBECONFIG` in every container. It skips what the pod already has, and never changes it.
 ///
 /// # Errors
-/// If the pod uses a volume name or a mount path of an import for something else.
+/// If the pod uses a volume name or a mount path of an import for something else, or needs too many mounts.
 pub fn patch(pod: &Pod, requested: &RequestedImports) -> Result<Patch, Conflict> {
     let mut builder = PatchBuilder::default();
     let Some(spec) = &pod.spec else { return Ok(builder.build()) };
+    let (imports, containers) = (requested.imports.len(), spec.containers().count());
+    if imports * containers > MAX_MOUNTS {
+        return Err(Conflict::TooManyMounts { imports, containers });
+    }
     let import_mounts: Vec<_> = requested.imports.iter().map(ImportMount::of).collect();
     let mut volumes = Vec::new();
     for import_mount in &import_mounts {
@@ -111,15 +130,14 @@ pub fn patch(pod: &Pod, requested: &RequestedImports) -> Result<Patch, Conflict>
 pub(crate) fn patch_ephemeral_containers(pod: &Pod, stored: &Pod, requested: &RequestedImports) -> Patch {
     let mut builder = PatchBuilder::default();
     let Some(spec) = &stored.spec else { return builder.build() };
-    let import_mounts: Vec<_> = requested.imports.iter().map(ImportMount::of).collect();
-    for (index, container) in pod.ephemeral_containers().enumerate() {
-        if stored.ephemeral_containers().any(|old| old.name == container.name) {
-            continue;
-        }
+    let mut import_mounts: Vec<_> = requested.imports.iter().map(ImportMount::of).collect();
+    import_mounts.retain(|import_mount| import_mount.needs_volume(spec) == Ok(false));
+    let old: HashSet<&str> = stored.ephemeral_containers().map(|container| &*container.name).collect();
+    let containers = pod.ephemeral_containers().enumerate();
+    let new = containers.filter(|(_, container)| !old.contains(&*container.name));
+    for (index, container) in new.take(MAX_MOUNTS / import_mounts.len().max(1)) {
         let (mut mountable, mut mounts) = (Vec::new(), Vec::new());
-        for import_mount in
-            import_mounts.iter().filter(|import_mount| import_mount.needs_volume(spec) == Ok(false))
-        {
+        for import_mount in &import_mounts {
             let Ok(needed) = import_mount.needs_mount(spec, container) else { continue };
             mountable.push(import_mount);
             mounts.extend(needed.then(|| import_mount.mount()));

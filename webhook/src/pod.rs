@@ -13,6 +13,17 @@ use crate::json::{Object, Text};
 /// A list of objects; `null` is `None`.
 type List<T> = Option<Vec<Object<T>>>;
 
+/// Most bytes that an item of a list takes when it is parsed.
+pub(crate) const MAX_ITEM_SIZE: usize = 128;
+
+const _: () = assert!(
+    size_of::<Volume>() <= MAX_ITEM_SIZE
+        && size_of::<VolumeMount>() <= MAX_ITEM_SIZE
+        && size_of::<Container>() <= MAX_ITEM_SIZE
+        && size_of::<Env>() <= MAX_ITEM_SIZE
+        && size_of::<Toleration>() <= MAX_ITEM_SIZE
+);
+
 /// A partial view of a pod.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

@@ -68,10 +68,7 @@ fn restrict_affinity(builder: &mut PatchBuilder, spec: &Spec, placement: &Placem
         Some(None) => 2,
         Some(Some(node_affinity)) => match &node_affinity.required {
             None => 3,
-            Some(required) => {
-                let terms = required.node_selector_terms.iter().flatten().map(|term| &term.0);
-                return restrict_terms(builder, terms, placement, &alternatives);
-            }
+            Some(required) => return restrict_terms(builder, required.terms(), placement, &alternatives),
         },
     };
     let terms =
@@ -86,9 +83,9 @@ fn restrict_affinity(builder: &mut PatchBuilder, spec: &Spec, placement: &Placem
 
 /// A node must match one of the pod's terms, so each must be restricted. A term can't say "home or one of these
 /// clusters", so it becomes two.
-fn restrict_terms<'a>(
+fn restrict_terms(
     builder: &mut PatchBuilder,
-    terms: impl Iterator<Item = &'a NodeSelectorTerm>,
+    terms: impl Iterator<Item = NodeSelectorTerm>,
     placement: &Placement,
     alternatives: &[Value],
 ) {
@@ -97,13 +94,13 @@ fn restrict_terms<'a>(
     let Some((first, others)) = alternatives.split_first() else { return };
     let mut copies = Vec::new();
     for (index, term) in terms.enumerate() {
-        if term.is_empty() || is_restricted(term) {
+        if term.is_empty() || is_restricted(&term) {
             continue;
         }
         let index = index.to_string();
         let path = [&AFFINITY[..], &[&index, NodeSelectorTerm::EXPRESSIONS]].concat();
         builder.append(&path, term.expressions().is_some(), vec![first.clone()]);
-        copies.extend(others.iter().map(|other| restricted(term, other.clone())));
+        copies.extend(others.iter().map(|other| restricted(&term, other.clone())));
     }
     builder.append(&AFFINITY, true, copies);
 }

@@ -15,13 +15,16 @@ pub(crate) enum Reach {
     Unspecified,
 }
 
-/// Classifies the host of an API server's URL. Fails unless it is an https URL without a user: clients ignore a user in
-/// the URL, or send it to the API server, and every credential would contain its password.
+/// Classifies the host of an API server's URL. Fails unless it is an https URL without a user and without a query:
+/// clients ignore these, or send them to the API server, and every credential would contain the secrets in them.
 pub(crate) fn of(url: &str) -> Result<Reach, String> {
     let shown = without_credentials(url);
     let uri = parse(url)?;
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err(format!("has a user or a password, which credentials can't have; use {shown:?}"));
+    }
+    if uri.query().is_some() {
+        return Err(format!("has a query, which credentials can't have; use {shown:?}"));
     }
     match (uri.scheme_str(), uri.host()) {
         (Some("https"), Some(host)) => Ok(of_host(host)),
@@ -110,6 +113,13 @@ mod tests {
             "{error}"
         );
         assert_eq!(of("https://c2/a@b"), Ok(Reach::Anywhere));
+    }
+
+    #[test]
+    fn query_in_the_url_of_a_server_is_refused() {
+        let error = of("https://c2:6443/x?token=s3cret").unwrap_err();
+        assert!(error.contains("has a query") && error.contains("\"https://c2:6443/x\""), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
     }
 
     #[rstest]

@@ -10,10 +10,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use mcsa_runtime::slots::{Slot, Slots};
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -22,7 +23,6 @@ use tracing::{debug, warn};
 
 use super::counters::Counters;
 use super::handler::Handler;
-use super::slots::{Slots, StrangerSlot};
 use super::tunnel::Tunnel;
 use super::user::CertificateUser;
 use super::write_timeout::WriteTimeout;
@@ -49,11 +49,31 @@ const KNOWN: Limits = Limits { head_timeout: Duration::from_secs(30), max_head: 
 /// Without one: anybody who reaches the port.
 const ANONYMOUS: Limits = Limits { head_timeout: Duration::from_secs(10), max_head: 16 * 1024 };
 
+/// Maximum numbers of what callers hold at the same time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Maximums {
+    /// Connections without a verified client certificate. Every connection is one until its handshake is complete.
+    pub(super) strangers: usize,
+    /// Connections with one.
+    pub(super) known: usize,
+    /// Tunnels. Each has two buffers, and the process has a memory limit.
+    pub(super) tunnels: usize,
+}
+
+impl Default for Maximums {
+    fn default() -> Self {
+        Self { strangers: 100, known: 1_000, tunnels: 500 }
+    }
+}
+
 /// What connections share.
 pub(super) struct Connections {
     pub(super) handler: Handler,
     pub(super) counters: Counters,
-    pub(super) slots: Slots,
+    /// The slots of connections without a verified client certificate.
+    pub(super) strangers: Slots,
+    /// A permit for each connection with one.
+    pub(super) known: Semaphore,
     /// The TLS config for new connections. When it changes, older connections are closed after the current request, so
     /// that callers authenticate again.
     pub(super) tls: watch::Receiver<Arc<ServerConfig>>,
@@ -77,12 +97,12 @@ impl Connections {
                 }
             };
             while tasks.try_join_next().is_some() {}
-            let slot = shared.slots.stranger(address.ip().to_canonical());
+            let slot = shared.strangers.take(address.ip().to_canonical());
             tasks.spawn(shared.clone().connection(stream, slot));
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, mut slot: StrangerSlot) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, mut slot: Slot) {
         let mut tls = self.tls.clone();
         let config = tls.borrow_and_update().clone();
         let result = tokio::select! {
@@ -112,9 +132,9 @@ impl Connections {
             return;
         }
         drop(slot);
-        match self.slots.known() {
-            Some(_slot) => self.conversation(stream, certificate, tls).await,
-            None => debug!("closed: too many connections with a certificate"),
+        match self.known.try_acquire() {
+            Ok(_permit) => self.conversation(stream, certificate, tls).await,
+            Err(_) => debug!("closed: too many connections with a certificate"),
         }
     }
 

@@ -400,7 +400,8 @@ async fn new_config_ends_connections_but_not_tunnels() {
     let connections = Connections {
         handler: Handler::new(&target.client(), Arc::new(lookup), Arc::new(usage), counters.clone(), tunnels),
         counters,
-        slots: Slots::new(Maximums::default()),
+        strangers: Slots::new(1),
+        known: Semaphore::new(3),
         tls: configs.subscribe(),
         certificate_refused: Arc::new(Notify::new()),
     };

@@ -21,7 +21,7 @@ pub struct Handshake {
     pub certificate: CertificateDer<'static>,
     pub version: Option<ProtocolVersion>,
     pub protocol: Option<Vec<u8>>,
-    stream: TlsStream<TcpStream>,
+    pub stream: TlsStream<TcpStream>,
 }
 
 /// Connects like the API server, with this CA bundle.

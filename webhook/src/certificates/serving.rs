@@ -1,10 +1,11 @@
 //! The served certificate, and when to replace it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum_server::tls_rustls::RustlsConfig;
 use jiff::Timestamp;
+use rustls::ServerConfig;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::info;
@@ -63,7 +64,7 @@ pub(crate) fn switch(
 
 #[derive(Debug)]
 pub(crate) struct Serving {
-    tls: RustlsConfig,
+    tls: watch::Sender<Arc<ServerConfig>>,
     served: Option<Served>,
     expiry: watch::Sender<Option<Timestamp>>,
 }
@@ -75,13 +76,13 @@ impl Serving {
         let placeholder = Authority::generate(now)
             .and_then(|authority| authority.issue(names, PLACEHOLDER_LIFETIME, now))
             .with_context(|| format!("can't generate a certificate for {}", names.join(", ")))?;
-        let tls = RustlsConfig::from_config(placeholder.config);
+        let tls = watch::Sender::new(placeholder.config);
         Ok(Self { tls, served: None, expiry: watch::Sender::new(None) })
     }
 
     /// The server's TLS config, which follows the served certificate.
-    pub(crate) fn tls(&self) -> RustlsConfig {
-        self.tls.clone()
+    pub(crate) fn tls(&self) -> watch::Receiver<Arc<ServerConfig>> {
+        self.tls.subscribe()
     }
 
     /// When the served certificate expires; `None` while the placeholder is served.
@@ -121,7 +122,7 @@ impl Serving {
         let signers = if signers.is_empty() { certificate.signers(trust.trusted(), now) } else { signers };
         let expires = certificate.validity.end;
         info!(reason, %expires, trusted = trust.trusted().len(), "serving a new certificate");
-        self.tls.reload_from_config(certificate.config.clone());
+        self.tls.send_replace(certificate.config.clone());
         self.expiry.send_replace(Some(expires));
         self.served = Some(Served { certificate: certificate.clone(), signers });
     }

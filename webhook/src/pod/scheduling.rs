@@ -1,7 +1,9 @@
 //! The fields of a pod that choose its node.
 
 use mcsa_credentials::contract::launch::{NODE_LABEL, NODE_TAINT};
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::List;
@@ -91,7 +93,7 @@ impl Affinity {
     /// Whether only nodes with this operating system match. Terms without requirements match no node.
     pub(super) fn requires_os(&self, os: &str) -> bool {
         let required = self.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
-        let terms = required.into_iter().flat_map(|required| required.node_selector_terms.iter().flatten());
+        let terms = required.into_iter().flat_map(NodeSelector::terms);
         let mut terms = terms.filter(|term| !term.is_empty()).peekable();
         terms.peek().is_some() && terms.all(|term| term.has_only(OS_LABEL, |value| value == os))
     }
@@ -101,14 +103,39 @@ impl Affinity {
 #[serde(default)]
 pub(crate) struct NodeAffinity {
     #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
-    pub(crate) required: Option<Object<NodeSelector>>,
+    pub(crate) required: Option<NodeSelector>,
 }
 
-/// A node must match one of the terms.
+/// A node must match one of the terms. Kept as text: parsed, they take a hundred times the memory.
+#[derive(Debug)]
+pub(crate) struct NodeSelector(Box<RawValue>);
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(crate) struct NodeSelector {
-    pub(crate) node_selector_terms: List<NodeSelectorTerm>,
+struct Terms {
+    node_selector_terms: List<NodeSelectorTerm>,
+}
+
+impl NodeSelector {
+    /// Largest text, in bytes.
+    const MAX_LENGTH: usize = 64 * 1024;
+
+    pub(crate) fn terms(&self) -> impl Iterator<Item = NodeSelectorTerm> {
+        // Never fails: the text was parsed before.
+        let Object(terms) = serde_json::from_str::<Object<Terms>>(self.0.get()).unwrap_or_default();
+        terms.node_selector_terms.into_iter().flatten().map(|term| term.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for NodeSelector {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        if text.get().len() > Self::MAX_LENGTH {
+            return Err(D::Error::custom(format_args!("it exceeds {} KiB", Self::MAX_LENGTH >> 10)));
+        }
+        serde_json::from_str::<Object<Terms>>(text.get()).map_err(D::Error::custom)?;
+        Ok(Self(text))
+    }
 }
 
 /// A node must match all requirements. Kept as JSON, because a term may be copied.

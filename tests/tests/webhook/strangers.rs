@@ -1,0 +1,73 @@
+//! Clients other than the API server reach the webhook: they send bodies that don't end, or nothing.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
+use anyhow::{Context, ensure};
+use futures::future::join_all;
+use hyper::Request;
+use hyper::body::Bytes;
+use mcsa_credentials::contract::webhook::PATH;
+use mcsa_tests::{Fault, eventually};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use super::client::call;
+use super::fixture::Fixture;
+
+/// Half of the memory limit in the webhook's Deployment.
+const MAX_KIB: u64 = 64 * 1024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_use_little_memory_and_do_not_keep_out_the_api_server() -> anyhow::Result<()> {
+    let fixture = Fixture::start().await?;
+    let replica = fixture.webhook("webhook", &[]).await?;
+    fixture.reviews_pods().await;
+    let bundle = fixture.bundle().await?;
+
+    // The API server has the same address as the strangers, and they are many more than the webhook serves.
+    let mut silent = Vec::new();
+    for _ in 0..1_000 {
+        silent.push(TcpStream::connect(replica.address).await?);
+    }
+    fixture.review().await?;
+    let mut floods = JoinSet::new();
+    for _ in 0..500 {
+        let (address, bundle) = (replica.address, bundle.clone());
+        // It fails when it is evicted.
+        floods.spawn(async move { flood(address, &bundle).await.err() });
+    }
+    for _ in 0..50 {
+        fixture.review().await?;
+    }
+    fixture.proxy.set(Fault::Cut);
+    fixture.proxy.set(Fault::Pass);
+    eventually("the API server connects again", async || fixture.review().await).await;
+    for _ in 0..50 {
+        fixture.review().await?;
+    }
+    ensure!(floods.len() - std::iter::from_fn(|| floods.try_join_next()).count() > 50, "the flood has ended");
+    let peak = replica.process.peak_kib().context("the webhook has ended")?;
+    ensure!(peak < MAX_KIB, "{peak} KiB");
+    Ok(())
+}
+
+/// Sends requests whose bodies don't end, until the connection is closed.
+async fn flood(address: SocketAddr, bundle: &str) -> anyhow::Result<Infallible> {
+    let stream = call(address, bundle).await?.stream;
+    let (mut sender, connection) = h2::client::handshake(stream).await?;
+    tokio::spawn(connection);
+    let body = Bytes::from_static(&[b' '; 1024 * 1024]);
+    loop {
+        let mut requests = Vec::new();
+        for _ in 0..8 {
+            sender = sender.ready().await?;
+            let request = Request::post(format!("https://localhost{PATH}"));
+            let request = request.header("content-type", "application/json").body(())?;
+            let (response, mut stream) = sender.send_request(request, false)?;
+            stream.send_data(body.clone(), false)?;
+            requests.push(async move { (response.await, stream) });
+        }
+        join_all(requests).await;
+    }
+}
