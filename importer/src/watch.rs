@@ -123,11 +123,16 @@ impl WatchContext {
                 }
                 Err(error) => {
                     self.metrics.watch_interrupted(what);
+                    let next = if is_forbidden(&error) {
+                        "the importer lacks a right, run kubemcsa install again"
+                    } else {
+                        "resuming"
+                    };
                     tracing::warn!(
                         watch = what,
                         namespace,
                         error = errors::line(&error),
-                        "watch interrupted; resuming"
+                        "watch interrupted: {next}"
                     );
                 }
             }

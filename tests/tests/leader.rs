@@ -116,7 +116,7 @@ async fn importer_that_cannot_list_does_not_lead() -> anyhow::Result<()> {
     eventually("the importer can't list", async || ensure_logged(&blind.process, "watch interrupted")).await;
     // All imports would seem to be permitted to one that only lacks the right on policies.
     let unaware = fixture.importer_with_roles("unaware", &["importer"]).await?;
-    let missing = "lacks the right to list and watch importpolicies";
+    let missing = "the importer lacks a right, run kubemcsa install again";
     eventually("the missing right is logged", async || ensure_logged(&unaware.process, missing)).await;
     let able = fixture.importer("able").await?;
     fixture.wait_for_leader(&able).await;

@@ -20,8 +20,8 @@ use crate::pod::MAX_ITEM_SIZE;
 /// Largest body, in bytes. An object has at most 1.5 MiB; a review contains two.
 pub(crate) const BODY_LIMIT: usize = 7 * 1024 * 1024;
 
-/// Bytes that all requests share: three of the largest, or several hundred typical ones.
-const TOTAL: usize = 24 * 1024 * 1024;
+/// Bytes that all requests share: two of the largest, or several hundred typical ones.
+const TOTAL: usize = 16 * 1024 * 1024;
 
 /// Bytes that each connection has for itself: enough for most reviews, even if strangers use up what all share.
 const CONNECTION_SHARE: usize = 96 * 1024;
@@ -32,9 +32,6 @@ const STEP: usize = 16 * 1024;
 
 /// Bytes of a response that are buffered at once while its client does not read.
 const CHUNK: usize = 4 * 1024;
-
-/// Initial buffer, in bytes: the size of most reviews.
-const TYPICAL_LENGTH: u64 = 32 * 1024;
 
 /// Longest time to receive a body, including the wait for the budget. The API server waits 5 s for the response,
 /// and imports may have to be looked up.
@@ -115,8 +112,9 @@ impl Memory {
                 return Err(BodyError::TooLong);
             }
             self.grow(data.len()).await;
-            if bytes.is_empty() {
-                bytes.reserve(announced.min(TYPICAL_LENGTH) as usize);
+            if bytes.capacity() - bytes.len() < data.len() {
+                // Doubling the buffer, as `extend_from_slice` does, would take memory that does not count.
+                bytes.reserve_exact(data.len().max(bytes.len() / 8));
             }
             bytes.extend_from_slice(&data);
         }
@@ -248,7 +246,7 @@ mod tests {
     async fn body_waits_for_an_exhausted_budget() {
         let budget = BodyBudget::default();
         let mut held = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..2 {
             held.push(budget.read_new(body(BODY_LIMIT, true)).await.unwrap());
         }
         let mut late = Box::pin(budget.read_new(body(BODY_LIMIT, true)));

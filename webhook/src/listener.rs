@@ -26,16 +26,17 @@ use tracing::{debug, warn};
 use crate::activity::Activity;
 use crate::body::ConnectionShare;
 
-/// Maximum number of concurrent connections. Every API server keeps one for each 100 concurrent reviews.
-const MAX_CONNECTIONS: usize = 128;
+/// Maximum number of concurrent connections. Each API server keeps one for each [`MAX_STREAMS`] concurrent reviews, of
+/// which it has 200 at most by default.
+const MAX_CONNECTIONS: usize = 64;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time in which the head of an HTTP/1 request must arrive; idle HTTP/1 connections are closed after it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Concurrent requests of a connection. Go's client expects at least 100 before it knows the limit.
-const MAX_STREAMS: u32 = 100;
+/// Concurrent requests of a connection. Each takes about 10 KiB before its body arrives.
+const MAX_STREAMS: u32 = 32;
 
 /// Bytes of a connection's requests that HTTP/2 buffers until the server reads them. The default is 1 MiB.
 const WINDOW: u32 = 64 * 1024;

@@ -55,7 +55,9 @@ type Refusal = (StatusCode, String);
 
 async fn respond(server: &Server, request: Request) -> Result<(ReviewResult, Response), Refusal> {
     let body = read(&server.budget, request).await?;
-    let response = review(&body, &server.imports).await.map_err(refusal(StatusCode::BAD_REQUEST))?;
+    // Boxed, so that a request whose body never ends takes little memory.
+    let response = Box::pin(review(&body, &server.imports)).await;
+    let response = response.map_err(refusal(StatusCode::BAD_REQUEST))?;
     let result = response.result;
     let response = serde_json::to_vec(&response).map_err(refusal(StatusCode::INTERNAL_SERVER_ERROR))?;
     let body = body.into_memory().respond(response).await;

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::client::call;
 use super::fixture::Fixture;
 
-/// Half of the memory limit in the webhook's Deployment.
+/// Most memory that strangers may use: half of the limit in the webhook's Deployment.
 const MAX_KIB: u64 = 64 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,6 +24,7 @@ async fn strangers_use_little_memory_and_do_not_keep_out_the_api_server() -> any
     let replica = fixture.webhook("webhook", &[]).await?;
     fixture.reviews_pods().await;
     let bundle = fixture.bundle().await?;
+    let initial = replica.process.peak_kib().context("the webhook has ended")?;
 
     // The API server has the same address as the strangers, and they are many more than the webhook serves.
     let mut silent = Vec::new();
@@ -46,9 +47,12 @@ async fn strangers_use_little_memory_and_do_not_keep_out_the_api_server() -> any
     for _ in 0..50 {
         fixture.review().await?;
     }
-    ensure!(floods.len() - std::iter::from_fn(|| floods.try_join_next()).count() > 50, "the flood has ended");
+    while let Some(evicted) = floods.try_join_next() {
+        evicted?;
+    }
+    ensure!(floods.len() > 10, "{} of the floods have not ended", floods.len());
     let peak = replica.process.peak_kib().context("the webhook has ended")?;
-    ensure!(peak < MAX_KIB, "{peak} KiB");
+    ensure!(peak < initial + MAX_KIB, "{initial} KiB before, {peak} KiB at the peak");
     Ok(())
 }
 
