@@ -16,7 +16,10 @@ impl Fixture {
     /// Grants or revokes the right to patch the configuration.
     async fn allow_patch(&self, allowed: bool) -> anyhow::Result<()> {
         let verbs = if allowed { r#"["list", "watch", "patch"]"# } else { r#"["list", "watch"]"# };
-        let patch = format!(r#"[{{"op": "replace", "path": "/rules/1/verbs", "value": {verbs}}}]"#);
+        let patch = format!(
+            r#"[{{"op": "test", "path": "/rules/3/resources/0", "value": "mutatingwebhookconfigurations"}},
+                {{"op": "replace", "path": "/rules/3/verbs", "value": {verbs}}}]"#
+        );
         self.cluster.kubectl(["patch", "clusterrole", ROLE, "--type=json", "-p", &patch]).await?;
         eventually(format!("the webhook may patch the configuration: {allowed}"), async || {
             let name = format!("mutatingwebhookconfigurations/{ROLE}");
