@@ -76,6 +76,7 @@ impl Reconciler {
             self.histories.keep(import, history);
             return Some(time);
         }
+        let held = self.own_secret(import).and_then(|secret| token_times(&secret));
         let result = self.refresh(&known, &mut history).await;
         self.enqueue_waiting(import, result.as_ref().err());
         if !self.fence.is_open() {
@@ -97,7 +98,10 @@ impl Reconciler {
         let secret = self.own_secret(import);
         let check = import.is_link.then(|| self.cache.check_result(key)).flatten();
         let failure = result.as_ref().err();
-        let revocation = secret.as_ref().and_then(|secret| self.revocation(&known, secret, failure));
+        let revocation = secret.as_ref().and_then(|secret| {
+            let is_same_token = token_times(secret) == held;
+            self.revocation(&known, secret, failure, is_same_token)
+        });
         let outcome = Outcome { secret: secret.as_ref(), failure, revocation, check: check.as_deref() };
         let is_reported = self.report(&known, outcome, history.has_own_failure()).await;
         history.record_outcome(failure, is_reported);
@@ -336,10 +340,11 @@ impl Reconciler {
         known: &CachedImport,
         secret: &SecretState,
         failure: Option<&Failure>,
+        is_same_token: bool,
     ) -> Option<Reason> {
         let resolved = resolve(&self.cache, known.import.clone()).ok();
         let fingerprint = resolved.as_ref().map(|resolved| resolved.fingerprint.as_str());
-        let (account, before) = (known.account.as_ref(), &known.summary);
+        let (account, before) = (known.account.as_ref(), is_same_token.then_some(&known.summary));
         revocation(secret, Evidence { fingerprint, account, failure, before })
     }
 
@@ -347,6 +352,11 @@ impl Reconciler {
     fn own_secret(&self, import: &Import) -> Option<SecretState> {
         self.cache.secret(&import.secret_key()).filter(|secret| is_owned(secret, import))
     }
+}
+
+/// When the token in a Secret expires and is refreshed.
+fn token_times(secret: &SecretState) -> Option<(Timestamp, Option<Timestamp>)> {
+    secret.provenance.as_ref().map(|token| (token.expires_at, token.refresh_at))
 }
 
 fn too_many_repairs(secret_key: &ObjectKey, until: Timestamp) -> Failure {

@@ -16,8 +16,9 @@ pub struct Evidence<'a> {
     pub account: Option<&'a Account>,
     /// Why the refresh failed.
     pub failure: Option<&'a Failure>,
-    /// The status before this reconciliation.
-    pub before: &'a StatusSummary,
+    /// The status before this reconciliation. `None` if the reconciliation has replaced the token: the status has only
+    /// its times, in seconds, so it could be mistaken for one that was minted in the same second.
+    pub before: Option<&'a StatusSummary>,
 }
 
 /// Why the source rejects the token in the Secret: its service account or its bound Secret is gone.
@@ -38,8 +39,11 @@ pub fn revocation(secret: &SecretState, evidence: Evidence<'_>) -> Option<Reason
         }
     }
     // A revoked token stays revoked: neither an outage nor a restart of the importer restores it.
-    let ready =
-        before.ready.filter(|ready| !ready.status && before.expires_at == Some(seconds(token.expires_at)))?;
+    let is_same_token = |before: &&StatusSummary| {
+        before.expires_at == Some(seconds(token.expires_at))
+            && before.refresh_at == token.refresh_at.map(seconds)
+    };
+    let ready = before.filter(is_same_token)?.ready.filter(|ready| !ready.status)?;
     let reasons = [Reason::ServiceAccountNotFound, Reason::BoundSecretNotFound];
     reasons.into_iter().find(|reason| reason.as_str() == ready.reason)
 }
@@ -55,20 +59,24 @@ mod tests {
 
     const EXPIRY: &str = "2026-01-01T01:00:00.5Z";
 
-    /// The summary of a status with this condition `Ready`, about a token with this expiration time.
-    fn summary(status: &str, reason: &str, expires_at: &str) -> StatusSummary {
-        let expires_at = seconds(expires_at.parse::<Timestamp>().unwrap()).to_string();
+    const REFRESH: &str = "2026-01-01T00:45:00.5Z";
+
+    /// The summary of a status with this condition `Ready`, about a token with these times.
+    fn summary(status: &str, reason: &str, [expires_at, refresh_at]: [&str; 2]) -> StatusSummary {
+        let [expires_at, refresh_at] =
+            [expires_at, refresh_at].map(|time| seconds(time.parse::<Timestamp>().unwrap()).to_string());
         let status: ServiceAccountImportStatus = serde_json::from_value(json!({
             "conditions": [{ "type": "Ready", "status": status, "reason": reason, "message": "",
                              "lastTransitionTime": "2026-01-01T00:00:00Z" }],
             "expirationTime": expires_at,
+            "refreshTime": refresh_at,
         }))
         .unwrap();
         StatusSummary::of(Some(&status))
     }
 
     fn valid() -> StatusSummary {
-        summary("True", "TokenValid", EXPIRY)
+        summary("True", "TokenValid", [EXPIRY, REFRESH])
     }
 
     #[rstest]
@@ -97,31 +105,38 @@ mod tests {
         Some("f"),
         None,
         Some(Reason::SourceUnreachable),
-        summary("False", "BoundSecretNotFound", EXPIRY),
+        summary("False", "BoundSecretNotFound", [EXPIRY, REFRESH]),
         Some(Reason::BoundSecretNotFound)
     )]
     #[case::known_before_the_link_was_deleted(
         None,
         None,
         Some(Reason::ClusterNotLinked),
-        summary("False", "ServiceAccountNotFound", EXPIRY),
+        summary("False", "ServiceAccountNotFound", [EXPIRY, REFRESH]),
         Some(Reason::ServiceAccountNotFound)
     )]
     #[case::known_before_a_restart(
         Some("f"),
         None,
         None,
-        summary("False", "ServiceAccountNotFound", EXPIRY),
+        summary("False", "ServiceAccountNotFound", [EXPIRY, REFRESH]),
         Some(Reason::ServiceAccountNotFound)
     )]
     #[case::known_of_another_token(
         Some("f"),
         None,
         None,
-        summary("False", "ServiceAccountNotFound", "2026-01-01T00:30:00Z"),
+        summary("False", "ServiceAccountNotFound", ["2026-01-01T00:30:00Z", REFRESH]),
         None
     )]
-    #[case::edited_before(Some("f"), None, None, summary("False", "SecretEdited", EXPIRY), None)]
+    #[case::known_of_a_token_of_the_same_second(
+        Some("f"),
+        None,
+        None,
+        summary("False", "ServiceAccountNotFound", [EXPIRY, "2026-01-01T00:45:01.5Z"]),
+        None
+    )]
+    #[case::edited_before(Some("f"), None, None, summary("False", "SecretEdited", [EXPIRY, REFRESH]), None)]
     fn token_is_revoked_with_its_account_or_bound_secret(
         #[case] fingerprint: Option<&str>,
         #[case] account: Option<Account>,
@@ -131,12 +146,28 @@ mod tests {
     ) {
         let metadata = json!({ "annotations": {
             contract::EXPIRATION_TIME: EXPIRY,
+            contract::REFRESH_TIME: REFRESH,
             contract::SERVICE_ACCOUNT_UID: "sa",
             contract::FINGERPRINT: "f",
         } });
         let secret = SecretState::read(&serde_json::from_value(metadata).unwrap());
         let failure = failure.map(|reason| Failure::new(reason, "what is wrong"));
-        let (account, failure, before) = (account.as_ref(), failure.as_ref(), &before);
+        let (account, failure, before) = (account.as_ref(), failure.as_ref(), Some(&before));
         assert_eq!(revocation(&secret, Evidence { fingerprint, account, failure, before }), expected);
+    }
+
+    #[test]
+    fn token_that_was_just_replaced_is_not_revoked() {
+        let metadata = json!({ "annotations": {
+            contract::EXPIRATION_TIME: EXPIRY,
+            contract::REFRESH_TIME: REFRESH,
+            contract::SERVICE_ACCOUNT_UID: "new",
+            contract::FINGERPRINT: "f",
+        } });
+        let secret = SecretState::read(&serde_json::from_value(metadata).unwrap());
+        let before = summary("False", "ServiceAccountNotFound", [EXPIRY, REFRESH]);
+        let evidence = |before| Evidence { fingerprint: Some("f"), account: None, failure: None, before };
+        assert_eq!(revocation(&secret, evidence(None)), None);
+        assert_eq!(revocation(&secret, evidence(Some(&before))), Some(Reason::ServiceAccountNotFound));
     }
 }
