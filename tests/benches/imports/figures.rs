@@ -20,6 +20,10 @@ pub struct Figures {
     /// Memory with all imports, while idle.
     pub idle: Memory,
     pub restart: Restart,
+    /// Memory after the restart.
+    pub before_large: Memory,
+    /// Memory with imports of the largest size.
+    pub large: Memory,
     /// Imports created one by one.
     pub trickle: Trickle,
     pub round: Round,
@@ -80,6 +84,11 @@ impl Figures {
                 Row::new("", "", format!("{} baseline loop with the status by PUT", baseline(LoopKind::Put))),
                 Row::new("", "", format!("{} baseline loop without a status", baseline(LoopKind::NoStatus))),
                 Row::new("duration in seconds", format!("{:.1}", self.cold.duration.as_secs_f64()), ""),
+                Row::new(
+                    "links that are due, too, refreshed after",
+                    millis(self.cold.links),
+                    format!("{} until all imports are ready", millis(self.cold.duration)),
+                ),
             ],
         }
     }
@@ -140,6 +149,12 @@ impl Figures {
             rows: vec![
                 Row::new("peak of the cold start", show(self.cold.peak_kib), "goal 64"),
                 Row::new("idle, after the cold start", show(self.idle.rss_kib), "goal 32"),
+                Row::new(
+                    "with 100 more imports of the largest size",
+                    show(self.large.rss_kib),
+                    format!("{} before; limit of the Deployment 128", show(self.before_large.rss_kib)),
+                ),
+                Row::new("peak since the restart", show(self.large.peak_kib), ""),
             ],
         }
     }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use futures::future::{try_join, try_join_all};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
 use mcsa_client::ServiceAccountImport;
@@ -16,6 +16,7 @@ use mcsa_credentials::link::Link;
 use mcsa_tests::{Cluster, bootstrap, kubemcsa_ok, write_merged_kubeconfig};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use crate::client;
 use crate::plan::{self, Group, Plan};
@@ -62,7 +63,7 @@ impl Fixture {
 
     /// Creates all namespaces and service accounts.
     pub async fn create_accounts(&self) -> anyhow::Result<()> {
-        let groups = [Group::Served, Group::Baseline, Group::Trickle];
+        let groups = [Group::Served, Group::Baseline, Group::Trickle, Group::Large];
         let namespaces = groups.into_iter().flat_map(Group::namespaces).map(plan::namespace);
         create_namespaces(&self.target.client(), namespaces).await?;
         for source in &self.sources {
@@ -78,6 +79,16 @@ impl Fixture {
         imports: impl IntoIterator<Item = ServiceAccountImport>,
     ) -> anyhow::Result<Vec<ServiceAccountImport>> {
         create(&self.target.client(), imports).await
+    }
+
+    /// Changes the lifetime of the links' tokens, so that an importer refreshes them at once.
+    pub async fn make_links_due(&self) -> anyhow::Result<()> {
+        let links = Api::<ServiceAccountImport>::namespaced(self.target.client(), SYSTEM_NAMESPACE);
+        for link in links.list(&ListParams::default()).await? {
+            let shorter = json!({ "spec": { "expirationSeconds": link.spec.expiration_seconds - 60 } });
+            links.patch(&link.name_any(), &PatchParams::default(), &Patch::Merge(shorter)).await?;
+        }
+        Ok(())
     }
 
     /// Deletes the imports of a group and their Secrets, so that the garbage collector doesn't affect the figures.

@@ -14,6 +14,7 @@ mod fixture;
 mod goals;
 mod importer;
 mod importer_with_clock;
+mod large;
 mod observer;
 mod one_import;
 mod phases;

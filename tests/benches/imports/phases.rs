@@ -12,7 +12,8 @@ use crate::importer::Importer;
 use crate::observer::Observer;
 use crate::plan::{Group, Plan};
 use crate::progress::Progress;
-use crate::{cold, goals, restart, round, table, trickle};
+use crate::usage::Memory;
+use crate::{cold, goals, large, restart, round, table, trickle};
 
 /// Minimum number of imports for each kind of baseline loop, before the cold start and again at the end.
 const BASELINE_IMPORTS: usize = 500;
@@ -73,12 +74,16 @@ async fn measure(
     progress.phase("creating imports one by one");
     let count = args.trickle as usize;
     let trickle = importer.with_log(trickle::run(fixture, observer, count).await)?;
+    progress.phase("creating imports of the largest size");
+    let before_large = Memory::of(importer.id())?;
+    importer.with_log(large::run(fixture, observer).await)?;
+    let large = Memory::of(importer.id())?;
     importer.kill();
     progress.phase("running the baseline loops again");
     baseline.run(fixture, access, BASELINE_IMPORTS).await?;
     progress.phase("running a refresh round, and creating imports one by one during it");
     let round = round::run(fixture, access, observer, count).await?;
-    Ok(Figures { baseline, cold, idle, restart, trickle, round })
+    Ok(Figures { baseline, cold, idle, restart, before_large, large, trickle, round })
 }
 
 /// kubemcsa mints the first token of a new link, and the importer replaces it at once. This must happen before anything

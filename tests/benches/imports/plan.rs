@@ -25,6 +25,8 @@ pub enum Group {
     Baseline,
     /// Created one by one.
     Trickle,
+    /// The largest that the API server accepts.
+    Large,
 }
 
 /// The numbers of imports and sources, and the tokens' lifetime.
@@ -50,6 +52,7 @@ impl Group {
             Self::Served => "served-",
             Self::Baseline => "baseline-",
             Self::Trickle => "trickle-",
+            Self::Large => "large-",
         }
     }
 

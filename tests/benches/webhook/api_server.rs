@@ -133,7 +133,8 @@ fn namespace(index: usize) -> String {
     }
 }
 
-async fn create(client: &Client, namespace: &str, kind: usize) -> Result<(), String> {
+/// Creates a pod of one of the [`KINDS`], as a dry run.
+pub async fn create(client: &Client, namespace: &str, kind: usize) -> Result<(), String> {
     let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
     let body = pod(kind % KINDS, &import_name(0)).to_string().into_bytes();
     let request = Request::post(path).header("content-type", "application/json").body(body);

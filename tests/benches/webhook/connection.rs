@@ -12,6 +12,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::tls::Trust;
 
@@ -36,10 +37,7 @@ pub enum Failure {
 
 impl Connection {
     pub async fn open(address: SocketAddr, trust: &Trust) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).await.context("connecting")?;
-        stream.set_nodelay(true)?;
-        let connector = TlsConnector::from(trust.config());
-        let stream = connector.connect(address.ip().into(), stream).await.context("TLS handshake")?;
+        let stream = shake_hands(address, trust).await?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let certificate =
             certificate.map(|certificate| Bytes::copy_from_slice(certificate)).unwrap_or_default();
@@ -70,6 +68,14 @@ impl Connection {
         let body = response.into_body().collect().await;
         Ok((status, body.map_err(|error| Failure::of(&error))?.to_bytes()))
     }
+}
+
+/// Connects, without a word of HTTP.
+pub async fn shake_hands(address: SocketAddr, trust: &Trust) -> anyhow::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await.context("connecting")?;
+    stream.set_nodelay(true)?;
+    let connector = TlsConnector::from(trust.config());
+    connector.connect(address.ip().into(), stream).await.context("TLS handshake")
 }
 
 impl Failure {

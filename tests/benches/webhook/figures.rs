@@ -7,6 +7,7 @@ use crate::restarts::Restarts;
 use crate::rotations::Rotations;
 use crate::rounds::Rounds;
 use crate::sections;
+use crate::strangers::Strangers;
 use crate::table::Section;
 
 pub struct Figures {
@@ -25,6 +26,8 @@ pub struct Figures {
     pub rotations: anyhow::Result<Rotations>,
     /// While replicas are restarted.
     pub restarts: anyhow::Result<Restarts>,
+    /// While strangers hold connections.
+    pub strangers: anyhow::Result<Strangers>,
 }
 
 impl Figures {
@@ -38,6 +41,7 @@ impl Figures {
         sections.extend(self.restarts.as_ref().ok().map(|restarts| sections::restarted(restarts, steady)));
         sections.extend(self.from_api_server.as_ref().ok().map(sections::created));
         sections.push(sections::memory(&self.footprint));
+        sections.extend(self.strangers.as_ref().ok().map(sections::besieged));
         sections
     }
 
@@ -47,6 +51,7 @@ impl Figures {
             ("rotation of the certificate", self.rotations.as_ref().err()),
             ("restarts", self.restarts.as_ref().err()),
             ("calls from an API server", self.from_api_server.as_ref().err()),
+            ("connections of strangers", self.strangers.as_ref().err()),
         ];
         let failed = |(what, error): (_, Option<&anyhow::Error>)| {
             error.map(|error| format!("{what} could not be measured: {error:#}"))

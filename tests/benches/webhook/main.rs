@@ -29,6 +29,7 @@ mod rounds;
 mod sections;
 mod server;
 mod service;
+mod strangers;
 #[path = "../imports/table.rs"]
 mod table;
 mod tls;

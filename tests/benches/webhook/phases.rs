@@ -21,7 +21,7 @@ use crate::rounds::{Load, Subject, run_alternating};
 use crate::server::{Addresses, CertificateSource, Server};
 use crate::tls::Authority;
 use crate::usage::Memory;
-use crate::{api_server, goals, highest_rate, restarts, rotations, table};
+use crate::{api_server, goals, highest_rate, restarts, rotations, strangers, table};
 
 /// Number of concurrent reviews when the rate is not fixed.
 const CONCURRENCY: usize = 16;
@@ -96,8 +96,20 @@ async fn measure(
     let rotations = rotations::run(args, fixture, subjects.baseline.server, reviews, &authority).await;
     progress.phase("sending reviews while two replicas are restarted in turn");
     let restarts = restarts::run(args, fixture, reviews).await;
+    progress.phase("creating pods while strangers hold connections");
+    let strangers = strangers::run(fixture).await;
     let footprint = Footprint { empty, watched, before, during, overloaded, after };
-    Ok(Figures { other_load, steady, full, highest_rate, from_api_server, footprint, rotations, restarts })
+    Ok(Figures {
+        other_load,
+        steady,
+        full,
+        highest_rate,
+        from_api_server,
+        footprint,
+        rotations,
+        restarts,
+        strangers,
+    })
 }
 
 /// Returns the memory of a webhook without imports, and after it observed that each import was created and became

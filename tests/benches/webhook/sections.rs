@@ -6,6 +6,7 @@ use crate::footprint::Footprint;
 use crate::restarts::Restarts;
 use crate::rotations::Rotations;
 use crate::rounds::Rounds;
+use crate::strangers::{PODS, Siege, Strangers};
 use crate::table::{Row, Section};
 use crate::units::{mib, millis, ratio, whole};
 use crate::usage::Memory;
@@ -110,6 +111,21 @@ pub fn memory(footprint: &Footprint) -> Section {
             row("after the load", mib(last.webhook), reference(last.baseline)),
             row("peak since the start, with the first list of all imports", mib(after.webhook.peak_kib), ""),
             row("after each import was created and became ready", mib(watched.rss_kib), ""),
+        ],
+    }
+}
+
+pub fn besieged(strangers: &Strangers) -> Section {
+    let Strangers { initial_kib, silent, unfinished } = strangers;
+    let memory = |siege: &Siege| mib(siege.peak_kib);
+    let created = |siege: &Siege| format!("{} of {PODS}", siege.created);
+    Section {
+        title: "Strangers hold connections while an API server creates pods; peak memory in MiB",
+        rows: vec![
+            row("4,000 silent connections", memory(silent), format!("{} before", mib(*initial_kib))),
+            row("  pods created", created(silent), "goal: all"),
+            row("500 connections with bodies that don't end", memory(unfinished), "goal 64"),
+            row("  pods created", created(unfinished), "goal: all"),
         ],
     }
 }
