@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::runtime::watcher;
 use mcsa_client::clusters::{Clusters, Health, Member};
-use mcsa_client::controller::{self, Controller, Key, Owner, Stores, WatchConfig};
+use mcsa_client::controller::{self, Controller, Key, Stores, WatchConfig};
 use mcsa_runtime::errors;
 use mcsa_runtime::lease::{Fence, LeaseLost};
 use tokio::sync::{mpsc, watch};
@@ -23,7 +23,7 @@ use crate::home_pod::Error;
 use crate::metrics::SourceMetrics;
 use crate::node::NodeState;
 use crate::reconcile::reconcile;
-use crate::source::{HOME, Source, is_import_of};
+use crate::source::{Source, home_of, is_import_of};
 use crate::states::States;
 use crate::{mirror, prune};
 
@@ -50,7 +50,7 @@ pub(crate) fn build(
     let of_imports = WatchConfig::from(watcher::Config::default()).members(of_source);
     let controller = Controller::new(clusters, on_node);
     let observed = steps.clone();
-    let keep_last = keep_last_state(states.clone(), controller.stores());
+    let keep_last = keep_last_state(states.clone(), clusters.clone(), controller.stores());
     let controller = controller
         .members(Member::is_local)
         .namespace_of(|member| (!member.is_local()).then(|| member.default_namespace().to_owned()))
@@ -113,13 +113,16 @@ async fn sweep(source: &Source) {
 }
 
 /// Keeps the last state of a remote pod that is gone, until it is mirrored.
-fn keep_last_state(states: Arc<States>, home: Stores<Pod>) -> impl Fn(&Pod) + Send + Sync + 'static {
-    move |remote| {
-        let Some(owner) = Owner::from_metadata(&remote.metadata) else { return };
-        let pod = home.get(&Key { cluster: HOME.into(), ..owner.key() });
-        let is_awaited = |pod: &Arc<Pod>| pod.uid().as_ref() == Some(&owner.uid) && !mirror::is_terminal(pod);
-        if pod.as_ref().is_some_and(is_awaited) {
-            states.set_last_remote(&owner.uid, remote.clone());
+fn keep_last_state(
+    states: Arc<States>,
+    clusters: Clusters,
+    home: Stores<Pod>,
+) -> impl Fn(&Key, &Pod) + Send + Sync + 'static {
+    move |key, remote| {
+        let Some(member) = clusters.get(&key.cluster) else { return };
+        let Some(home) = home_of(&home, &member, remote) else { return };
+        if let Some(uid) = home.uid().filter(|_| !mirror::is_terminal(&home)) {
+            states.set_last_remote(&uid, remote.clone());
         }
     }
 }

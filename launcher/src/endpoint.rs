@@ -44,7 +44,7 @@ use kube::Client;
 use mcsa_runtime::probes::listen;
 use mcsa_runtime::slots::Slots;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tracing::info;
 
 pub use self::args::EndpointArgs;
@@ -131,7 +131,7 @@ impl Endpoint {
             ClientAuthorities::read_from(client.clone(), client_ca, certificate_refused.clone()).await;
         let tls = Tls::new(provider, authorities)?;
         let tunnels = TunnelSlots::new(maximums.tunnels);
-        let (strangers, known) = (Slots::new(maximums.strangers), Semaphore::new(maximums.known));
+        let (strangers, known) = (Slots::new(maximums.strangers), Slots::new(maximums.known));
         let handler = Handler::new(&client, Arc::new(lookup), Arc::new(usage), counters.clone(), tunnels);
         let tls_config = tls.watch();
         let connections =

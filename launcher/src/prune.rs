@@ -14,7 +14,6 @@ pub(crate) fn home(pod: &mut Pod) {
         init_containers: spec
             .init_containers
             .map(|containers| containers.into_iter().map(container).collect()),
-        ephemeral_containers: spec.ephemeral_containers,
         tolerations: spec.tolerations.map(|all| all.into_iter().filter(is_of_virtual_nodes).collect()),
         ..Default::default()
     });

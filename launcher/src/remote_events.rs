@@ -9,9 +9,9 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use mcsa_client::clusters::Member;
-use mcsa_client::controller::{Key, Owner};
+use mcsa_client::controller::Key;
 
-use crate::source::{HOME, Source, is_import_of};
+use crate::source::{Source, home_of, is_import_of};
 
 /// Repeats the warnings of a source, until the set of clusters ends.
 pub(crate) async fn repeat(source: Arc<Source>) {
@@ -60,9 +60,7 @@ fn home_pod(source: &Source, member: &Member, warning: &Event) -> Option<Arc<Pod
     let about = &warning.involved_object;
     let key = Key::new(member.name().clone(), about.namespace.as_deref(), about.name.as_deref()?);
     let remote = source.remote.get(&key).filter(|remote| remote.metadata.uid == about.uid)?;
-    let owner = Owner::from_metadata(&remote.metadata)?;
-    let home = source.home.get(&Key { cluster: HOME.into(), ..owner.key() })?;
-    (home.metadata.uid.as_deref() == Some(&*owner.uid)).then_some(home)
+    home_of(&source.home, member, &remote)
 }
 
 /// When a warning was last observed.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, ObjectMeta};
 use kube::client::{Body, ClientBuilder};
 use kube::core::Request;
 use kube::{Api, Client, Resource};
@@ -130,7 +130,48 @@ impl Source {
     }
 }
 
+/// The home pod of a remote pod, in whose metadata others may write any owner: a member has remote pods of the namespace
+/// of its launch import only.
+pub(crate) fn home_of(home: &Stores<Pod>, member: &Member, remote: &Pod) -> Option<Arc<Pod>> {
+    let (owner, import) = (Owner::from_metadata(&remote.metadata)?, member.import()?);
+    let pod = home.get(&Key { cluster: HOME.into(), ..owner.key() })?;
+    is_home_of(&pod.metadata, &owner, import.metadata.namespace.as_deref()).then_some(pod)
+}
+
+fn is_home_of(pod: &ObjectMeta, owner: &Owner, import_namespace: Option<&str>) -> bool {
+    pod.uid.as_ref() == Some(&owner.uid) && pod.namespace.as_deref() == import_namespace
+}
+
 /// Selects the launch imports of a source.
 pub(crate) fn is_import_of(cluster: Arc<str>) -> impl Fn(&Member) -> bool + Clone + Send + Sync + 'static {
     move |member| member.import().is_some_and(|import| *import.spec.cluster_name == *cluster)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::own_namespace("u", Some("team-a"), true)]
+    #[case::import_of_another_namespace("u", Some("team-b"), false)]
+    #[case::no_import_namespace("u", None, false)]
+    #[case::earlier_pod_of_that_name("v", Some("team-a"), false)]
+    fn remote_pod_belongs_to_a_home_pod_of_its_import(
+        #[case] uid: &str,
+        #[case] import_namespace: Option<&str>,
+        #[case] expected: bool,
+    ) {
+        let pod = |uid: &str| Pod {
+            metadata: ObjectMeta {
+                namespace: Some("team-a".into()),
+                name: Some("p".into()),
+                uid: Some(uid.into()),
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        let owner = Owner::new(HOME, "cluster", &pod("u"), &()).unwrap();
+        assert_eq!(is_home_of(&pod(uid).metadata, &owner, import_namespace), expected);
+    }
 }

@@ -4,7 +4,7 @@
 
 mod totals;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,16 +93,20 @@ type Report = HashMap<String, PodMetrics>;
 
 /// The reports of the members that run the pods, by the member's name.
 async fn reports(pods: &[RunningPod]) -> BTreeMap<String, kube::Result<Report>> {
-    let members: BTreeMap<_, _> = pods.iter().map(|pod| (pod.member.name(), &pod.member)).collect();
+    let mut members: BTreeMap<_, (_, HashSet<_>)> = BTreeMap::new();
+    for RunningPod { member, home } in pods {
+        let (_, names) = members.entry(member.name()).or_insert((member, HashSet::new()));
+        names.insert(home.name_any());
+    }
     let reachable: Vec<_> =
-        members.into_values().filter(|member| !member.health().is_unavailable()).collect();
+        members.into_values().filter(|(member, _)| !member.health().is_unavailable()).collect();
     let late = || kube::Error::Service(format!("no response within {}s", TIMEOUT.as_secs()).into());
     let mut reports: BTreeMap<_, _> =
-        reachable.iter().map(|member| (member.name().to_string(), Err(late()))).collect();
-    let requests = reachable.iter().map(|member| {
+        reachable.iter().map(|(member, _)| (member.name().to_string(), Err(late()))).collect();
+    let requests = reachable.iter().map(|(member, names)| {
         let (name, client) = (member.name().to_string(), member.client());
         let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods", member.default_namespace());
-        async move { (name, report(client, path).await) }
+        async move { (name, report(client, path, names).await) }
     });
     let requests: Vec<_> = requests.collect();
     let responses = stream::iter(requests).buffer_unordered(CONCURRENT).take_until(sleep(TIMEOUT));
@@ -110,7 +114,8 @@ async fn reports(pods: &[RunningPod]) -> BTreeMap<String, kube::Result<Report>> 
     reports
 }
 
-async fn report(client: Client, path: String) -> kube::Result<Report> {
+/// The report of the pods with these names. A source may report any number of others, which must not fill the memory.
+async fn report(client: Client, path: String, names: &HashSet<String>) -> kube::Result<Report> {
     let request = http::Request::get(path).body(kube::client::Body::empty());
     let response = client.send(request.map_err(kube::Error::HttpError)?).await?;
     if !response.status().is_success() {
@@ -119,7 +124,8 @@ async fn report(client: Client, path: String) -> kube::Result<Report> {
     let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await;
     let body = body.map_err(kube::Error::Service)?.to_bytes();
     let list: PodMetricsList = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
-    Ok(list.items.into_iter().map(|item| (item.metadata.name.clone(), item)).collect())
+    let items = list.items.into_iter().filter(|item| names.contains(&item.metadata.name));
+    Ok(items.map(|item| (item.metadata.name.clone(), item)).collect())
 }
 
 impl State {

@@ -5,37 +5,38 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// The slots of connections. Clones share them.
+/// The slots of connections. Clones share them. `C` identifies clients: by address, or by user.
 #[derive(Clone, Debug)]
-pub struct Slots {
+pub struct Slots<C = IpAddr> {
     maximum: usize,
-    table: Arc<Mutex<Table>>,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    /// Increases with each use.
-    clock: u64,
-    /// The newest is last.
-    connections: Vec<Connection>,
+    table: Arc<Mutex<Table<C>>>,
 }
 
 #[derive(Debug)]
-struct Connection {
+struct Table<C> {
+    /// Increases with each use.
+    clock: u64,
+    /// The newest is last.
+    connections: Vec<Connection<C>>,
+}
+
+#[derive(Debug)]
+struct Connection<C> {
     number: u64,
-    holder: Holder,
+    holder: Holder<C>,
     /// Evicts the connection when dropped.
     _evict: oneshot::Sender<Infallible>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Holder {
-    address: IpAddr,
+#[derive(Clone, Debug)]
+struct Holder<C> {
+    client: C,
     is_proven: bool,
     /// When it was last used, by [`Table::clock`].
     last_use: u64,
@@ -43,39 +44,41 @@ struct Holder {
 
 /// The slot of a connection, until it is dropped.
 #[derive(Debug)]
-pub struct Slot {
-    usage: SlotUsage,
+pub struct Slot<C = IpAddr> {
+    usage: SlotUsage<C>,
     evicted: oneshot::Receiver<Infallible>,
 }
 
 /// Records the use of a slot. Clones record the use of the same one.
 #[derive(Clone, Debug)]
-pub struct SlotUsage {
+pub struct SlotUsage<C = IpAddr> {
     number: u64,
-    table: Arc<Mutex<Table>>,
+    table: Arc<Mutex<Table<C>>>,
 }
 
-impl Slots {
+impl<C: Clone + Eq + Hash> Slots<C> {
     /// `maximum`: number of connections, at least 1.
     pub fn new(maximum: usize) -> Self {
-        Self { maximum, table: Arc::default() }
+        let table = Table { clock: 0, connections: Vec::new() };
+        Self { maximum, table: Arc::new(Mutex::new(table)) }
     }
 
-    /// A slot for a new connection from an address. If that is one too many, evicts another connection:
+    /// A slot for a new connection of a client. If that is one too many, evicts another connection:
     ///
     /// 1. one that has not proven itself ([`SlotUsage::prove`]), if there is any;
-    /// 2. of these, one of the address that holds the most;
+    /// 2. of these, one of the client that holds the most;
     /// 3. of these, the one whose last use is the longest ago.
     ///
-    /// So an address that opens many evicts its own.
-    pub fn take(&self, address: IpAddr) -> Slot {
+    /// So a client that opens many evicts its own.
+    pub fn take(&self, client: C) -> Slot<C> {
         let (evict, evicted) = oneshot::channel();
         let mut table = lock(&self.table);
         let number = table.tick();
-        let holder = Holder { address, is_proven: false, last_use: number };
+        let holder = Holder { client, is_proven: false, last_use: number };
         table.connections.push(Connection { number, holder, _evict: evict });
         if table.connections.len() > self.maximum {
-            let holders: Vec<_> = table.connections.iter().map(|connection| connection.holder).collect();
+            let holders: Vec<_> =
+                table.connections.iter().map(|connection| connection.holder.clone()).collect();
             if let Some(index) = to_evict(&holders) {
                 table.connections.remove(index);
             }
@@ -85,14 +88,14 @@ impl Slots {
     }
 }
 
-impl Table {
+impl<C> Table<C> {
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
     }
 }
 
-impl Slot {
+impl<C: Clone> Slot<C> {
     /// Waits until the connection must close.
     pub async fn evicted(&mut self) {
         // Nothing is ever sent: the error says that the sender was dropped.
@@ -100,18 +103,18 @@ impl Slot {
     }
 
     /// Records the use of this slot.
-    pub fn usage(&self) -> SlotUsage {
+    pub fn usage(&self) -> SlotUsage<C> {
         self.usage.clone()
     }
 }
 
-impl Drop for Slot {
+impl<C> Drop for Slot<C> {
     fn drop(&mut self) {
         lock(&self.usage.table).connections.retain(|connection| connection.number != self.usage.number);
     }
 }
 
-impl SlotUsage {
+impl<C> SlotUsage<C> {
     /// The connection was used.
     pub fn touch(&self) {
         self.update(|_| ());
@@ -122,7 +125,7 @@ impl SlotUsage {
         self.update(|holder| holder.is_proven = true);
     }
 
-    fn update(&self, change: impl FnOnce(&mut Holder)) {
+    fn update(&self, change: impl FnOnce(&mut Holder<C>)) {
         let mut table = lock(&self.table);
         let now = table.tick();
         if let Some(connection) = table.connections.iter_mut().find(|held| held.number == self.number) {
@@ -132,20 +135,20 @@ impl SlotUsage {
     }
 }
 
-fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+fn lock<C>(table: &Mutex<Table<C>>) -> MutexGuard<'_, Table<C>> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The index of the connection to evict; see [`Slots::take`]. The last one is new, and stays.
-fn to_evict(holders: &[Holder]) -> Option<usize> {
+fn to_evict<C: Clone + Eq + Hash>(holders: &[Holder<C>]) -> Option<usize> {
     let (newest, others) = holders.split_last()?;
     let are_proven = others.iter().all(|holder| holder.is_proven);
     let candidates = || others.iter().enumerate().filter(|(_, holder)| holder.is_proven == are_proven);
-    let mut held = HashMap::from([(newest.address, 1)]);
+    let mut held = HashMap::from([(newest.client.clone(), 1)]);
     for (_, holder) in candidates() {
-        *held.entry(holder.address).or_default() += 1;
+        *held.entry(holder.client.clone()).or_default() += 1;
     }
-    let rank = |holder: &Holder| (held.get(&holder.address).copied(), u64::MAX - holder.last_use);
+    let rank = |holder: &Holder<C>| (held.get(&holder.client).copied(), u64::MAX - holder.last_use);
     candidates().max_by_key(|(_, holder)| rank(holder)).map(|(index, _)| index)
 }
 
@@ -172,7 +175,7 @@ mod tests {
     #[case::newest_stays(&[-1, 2], 0)]
     fn evicts_the_least_deserving(#[case] addresses: &[i16], #[case] expected: usize) {
         let holder = |(last_use, address): (usize, &i16)| Holder {
-            address: self::address(address.unsigned_abs() as u8),
+            client: self::address(address.unsigned_abs() as u8),
             is_proven: *address < 0,
             last_use: last_use as u64,
         };

@@ -220,14 +220,14 @@ where
     ///
     /// They are watched as a whole, and `stores` has them, by member. `modify` changes each child before it is stored,
     /// as [`Controller::modify`] does. When a reconciliation starts because of a child, the child is in the store, or
-    /// is gone from it. Just before a child is removed from the store, `on_removed` is called with its last observed
-    /// state: for a deletion that the watch reports, this is the state in which it was deleted.
+    /// is gone from it. Just before a child is removed from the store, `on_removed` is called with its key and its last
+    /// observed state: for a deletion that the watch reports, this is the state in which it was deleted.
     pub fn owns_stored<Child>(
         self,
         config: impl Into<WatchConfig>,
         stores: &Stores<Child>,
         modify: impl Fn(&mut Child) + Send + Sync + 'static,
-        on_removed: impl Fn(&Child) + Send + Sync + 'static,
+        on_removed: impl Fn(&Key, &Child) + Send + Sync + 'static,
     ) -> Self
     where
         Child: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,

@@ -308,7 +308,7 @@ async fn an_owner_is_reconciled_when_the_store_has_its_child() {
     let config = WatchConfig::from(watcher::Config::default()).members(|member| &**member.name() == "c2");
     let controller = Controller::new(&clusters, watcher::Config::default())
         .members(|member| &**member.name() == "c1")
-        .owns_stored(config, &stores, |secret: &mut Secret| secret.data = None, |_| {});
+        .owns_stored(config, &stores, |secret: &mut Secret| secret.data = None, |_, _| {});
     let mut running = Running::of(controller);
     let key = Key::new("c2", Some("default"), "child");
     while stores.get(&key).is_none() {

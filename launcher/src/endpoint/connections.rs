@@ -5,16 +5,16 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use mcsa_runtime::slots::{Slot, Slots};
+use mcsa_runtime::slots::{Slot, SlotUsage, Slots};
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -72,8 +72,8 @@ pub(super) struct Connections {
     pub(super) counters: Counters,
     /// The slots of connections without a verified client certificate.
     pub(super) strangers: Slots,
-    /// A permit for each connection with one.
-    pub(super) known: Semaphore,
+    /// The slots of connections with one, by the names of their users.
+    pub(super) known: Slots<String>,
     /// The TLS config for new connections. When it changes, older connections are closed after the current request, so
     /// that callers authenticate again.
     pub(super) tls: watch::Receiver<Arc<ServerConfig>>,
@@ -124,28 +124,39 @@ impl Connections {
         };
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let certificate = certificate.and_then(|certificate| CertificateUser::read(certificate));
-        if certificate.is_none() {
-            tokio::select! {
-                () = self.conversation(stream, certificate, tls) => {}
-                () = slot.evicted() => debug!("closed: too many connections without a certificate"),
+        match &certificate {
+            Some(known) => {
+                drop(slot);
+                let slot = self.known.take(known.user.name.clone());
+                self.until_evicted(stream, certificate, tls, slot).await;
             }
-            return;
-        }
-        drop(slot);
-        match self.known.try_acquire() {
-            Ok(_permit) => self.conversation(stream, certificate, tls).await,
-            Err(_) => debug!("closed: too many connections with a certificate"),
+            None => self.until_evicted(stream, certificate, tls, slot).await,
         }
     }
 
-    /// Serves requests, and then the tunnel that the last one opened.
-    async fn conversation(
+    async fn until_evicted<C: Clone + Send + Sync + 'static>(
         self: &Arc<Self>,
         stream: Stream,
         certificate: Option<CertificateUser>,
         tls: watch::Receiver<Arc<ServerConfig>>,
+        mut slot: Slot<C>,
     ) {
-        if let Some(tunnel) = self.clone().requests(stream, certificate, tls).await {
+        let usage = slot.usage();
+        tokio::select! {
+            () = self.conversation(stream, certificate, tls, usage) => {}
+            () = slot.evicted() => debug!("closed: there are too many connections"),
+        }
+    }
+
+    /// Serves requests, and then the tunnel that the last one opened.
+    async fn conversation<C: Clone + Send + Sync + 'static>(
+        self: &Arc<Self>,
+        stream: Stream,
+        certificate: Option<CertificateUser>,
+        tls: watch::Receiver<Arc<ServerConfig>>,
+        usage: SlotUsage<C>,
+    ) {
+        if let Some(tunnel) = self.clone().requests(stream, certificate, tls, usage).await {
             let _open = self.counters.open_tunnel();
             if let Err(error) = tunnel.run().await {
                 debug!(%error, "tunnel ended");
@@ -154,18 +165,19 @@ impl Connections {
     }
 
     /// Serves the requests of a connection, one after the other. Returns the tunnel that it becomes.
-    async fn requests(
+    async fn requests<C: Clone + Send + Sync + 'static>(
         self: Arc<Self>,
         stream: Stream,
         certificate: Option<CertificateUser>,
         mut tls: watch::Receiver<Arc<ServerConfig>>,
+        usage: SlotUsage<C>,
     ) -> Option<Tunnel> {
         let limits = if certificate.is_some() { KNOWN } else { ANONYMOUS };
         let (certificate, tunnel) = (Arc::new(certificate), Arc::new(Mutex::new(None)));
         let (opened, exempt) = (tunnel.clone(), stream.get_ref().0.exempt());
         let service = service_fn(move |mut request: Request<Incoming>| {
             let (shared, certificate, opened) = (self.clone(), certificate.clone(), opened.clone());
-            let exempt = exempt.clone();
+            let (exempt, usage) = (exempt.clone(), usage.clone());
             async move {
                 exempt.set(false);
                 let upgrade = hyper::upgrade::on(&mut request);
@@ -173,6 +185,12 @@ impl Connections {
                 let (parts, _) = request.into_parts();
                 let answer = shared.handler.handle(certificate.as_ref().as_ref(), parts, upgrade).await;
                 exempt.set(answer.may_pause);
+                let status = answer.response.status();
+                if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
+                    usage.prove();
+                } else {
+                    usage.touch();
+                }
                 *opened.lock().unwrap_or_else(PoisonError::into_inner) = answer.tunnel;
                 Ok::<_, Infallible>(answer.response)
             }

@@ -401,7 +401,7 @@ async fn new_config_ends_connections_but_not_tunnels() {
         handler: Handler::new(&target.client(), Arc::new(lookup), Arc::new(usage), counters.clone(), tunnels),
         counters,
         strangers: Slots::new(1),
-        known: Semaphore::new(3),
+        known: Slots::new(3),
         tls: configs.subscribe(),
         certificate_refused: Arc::new(Notify::new()),
     };

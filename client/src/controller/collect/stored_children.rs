@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use super::child_handler::ChildHandler;
 use crate::controller::call::Meta;
 use crate::controller::error::catch_panic;
-use crate::controller::key::Keys;
+use crate::controller::key::{Key, Keys};
 use crate::controller::object_handler::{Modify, modified};
 use crate::controller::scope::Scoped;
 use crate::controller::stores::Stores;
@@ -45,7 +45,7 @@ where
     pub(in crate::controller) on_removed: OnRemoved<C>,
 }
 
-type OnRemoved<C> = Arc<dyn Fn(&C) + Send + Sync>;
+type OnRemoved<C> = Arc<dyn Fn(&Key, &C) + Send + Sync>;
 
 impl<C> StoreChildren for StoredChildren<C>
 where
@@ -143,7 +143,7 @@ where
 
     fn removed(&mut self, object: &C) -> Result<(), Panicked> {
         let key = self.keys.key(object);
-        catch_panic(|| (self.on_removed)(object)).map_err(|message| Panicked { key, message })
+        catch_panic(|| (self.on_removed)(&key, object)).map_err(|message| Panicked { key, message })
     }
 }
 
