@@ -14,12 +14,12 @@ use tokio::sync::oneshot;
 /// The slots of connections. Clones share them. `C` identifies clients: by address, or by user.
 #[derive(Clone, Debug)]
 pub struct Slots<C = IpAddr> {
-    maximum: usize,
     table: Arc<Mutex<Table<C>>>,
 }
 
 #[derive(Debug)]
 struct Table<C> {
+    maximum: usize,
     /// Increases with each use.
     clock: u64,
     /// The newest is last.
@@ -59,8 +59,8 @@ pub struct SlotUsage<C = IpAddr> {
 impl<C: Clone + Eq + Hash> Slots<C> {
     /// `maximum`: number of connections, at least 1.
     pub fn new(maximum: usize) -> Self {
-        let table = Table { clock: 0, connections: Vec::new() };
-        Self { maximum, table: Arc::new(Mutex::new(table)) }
+        let table = Table { maximum, clock: 0, connections: Vec::new() };
+        Self { table: Arc::new(Mutex::new(table)) }
     }
 
     /// A slot for a new connection of a client. If that is one too many, evicts another connection:
@@ -76,12 +76,10 @@ impl<C: Clone + Eq + Hash> Slots<C> {
         let number = table.tick();
         let holder = Holder { client, is_proven: false, last_use: number };
         table.connections.push(Connection { number, holder, _evict: evict });
-        if table.connections.len() > self.maximum {
-            let holders: Vec<_> =
-                table.connections.iter().map(|connection| connection.holder.clone()).collect();
-            if let Some(index) = to_evict(&holders) {
-                table.connections.remove(index);
-            }
+        if table.connections.len() > table.maximum
+            && let Some(index) = to_evict(&table.holders())
+        {
+            table.connections.remove(index);
         }
         drop(table);
         Slot { usage: SlotUsage { number, table: self.table.clone() }, evicted }
@@ -92,6 +90,15 @@ impl<C> Table<C> {
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
+    }
+
+    fn find(&mut self, number: u64) -> Option<&mut Holder<C>> {
+        let mut connections = self.connections.iter_mut();
+        connections.find(|connection| connection.number == number).map(|connection| &mut connection.holder)
+    }
+
+    fn holders(&self) -> Vec<&Holder<C>> {
+        self.connections.iter().map(|connection| &connection.holder).collect()
     }
 }
 
@@ -114,23 +121,29 @@ impl<C> Drop for Slot<C> {
     }
 }
 
-impl<C> SlotUsage<C> {
+impl<C: Clone + Eq + Hash> SlotUsage<C> {
     /// The connection was used.
     pub fn touch(&self) {
-        self.update(|_| ());
-    }
-
-    /// The connection was used as only the clients do that the server is for.
-    pub fn prove(&self) {
-        self.update(|holder| holder.is_proven = true);
-    }
-
-    fn update(&self, change: impl FnOnce(&mut Holder<C>)) {
         let mut table = lock(&self.table);
         let now = table.tick();
-        if let Some(connection) = table.connections.iter_mut().find(|held| held.number == self.number) {
-            connection.holder.last_use = now;
-            change(&mut connection.holder);
+        if let Some(holder) = table.find(self.number) {
+            holder.last_use = now;
+        }
+    }
+
+    /// The connection was used as only the clients do that the server is for, as far as known: where strangers can do so,
+    /// too, they must not evict each new client. So at most half of the slots stay proven.
+    pub fn prove(&self) {
+        self.touch();
+        let mut table = lock(&self.table);
+        let Some(holder) = table.find(self.number).filter(|holder| !holder.is_proven) else { return };
+        holder.is_proven = true;
+        let holders = table.holders();
+        let proven = || holders.iter().copied().enumerate().filter(|(_, holder)| holder.is_proven);
+        if proven().count() > table.maximum.div_ceil(2)
+            && let Some(index) = least_deserving(proven(), None)
+        {
+            table.connections[index].holder.is_proven = false;
         }
     }
 }
@@ -140,16 +153,26 @@ fn lock<C>(table: &Mutex<Table<C>>) -> MutexGuard<'_, Table<C>> {
 }
 
 /// The index of the connection to evict; see [`Slots::take`]. The last one is new, and stays.
-fn to_evict<C: Clone + Eq + Hash>(holders: &[Holder<C>]) -> Option<usize> {
+fn to_evict<C: Clone + Eq + Hash>(holders: &[&Holder<C>]) -> Option<usize> {
     let (newest, others) = holders.split_last()?;
     let are_proven = others.iter().all(|holder| holder.is_proven);
-    let candidates = || others.iter().enumerate().filter(|(_, holder)| holder.is_proven == are_proven);
-    let mut held = HashMap::from([(newest.client.clone(), 1)]);
-    for (_, holder) in candidates() {
-        *held.entry(holder.client.clone()).or_default() += 1;
+    let candidates = others.iter().copied().enumerate();
+    let candidates = candidates.filter(|(_, holder)| holder.is_proven == are_proven);
+    least_deserving(candidates, Some(&newest.client))
+}
+
+/// Of these connections, the least recently used one of the client that holds the most. `newest` holds one more.
+fn least_deserving<'a, C: Clone + Eq + Hash + 'a>(
+    candidates: impl Iterator<Item = (usize, &'a Holder<C>)>,
+    newest: Option<&C>,
+) -> Option<usize> {
+    let candidates: Vec<_> = candidates.collect();
+    let mut held = HashMap::<_, usize>::new();
+    for client in candidates.iter().map(|(_, holder)| &holder.client).chain(newest) {
+        *held.entry(client).or_default() += 1;
     }
     let rank = |holder: &Holder<C>| (held.get(&holder.client).copied(), u64::MAX - holder.last_use);
-    candidates().max_by_key(|(_, holder)| rank(holder)).map(|(index, _)| index)
+    candidates.iter().max_by_key(|(_, holder)| rank(holder)).map(|(index, _)| *index)
 }
 
 #[cfg(test)]
@@ -180,7 +203,7 @@ mod tests {
             last_use: last_use as u64,
         };
         let holders: Vec<_> = addresses.iter().enumerate().map(holder).collect();
-        assert_eq!(to_evict(&holders), Some(expected));
+        assert_eq!(to_evict(&holders.iter().collect::<Vec<_>>()), Some(expected));
     }
 
     #[test]
@@ -217,5 +240,17 @@ mod tests {
         proven.usage().prove();
         let _flood: Vec<_> = (2..20).map(|last| slots.take(address(last))).collect();
         assert!(proven.evicted().now_or_never().is_none());
+    }
+
+    #[test]
+    fn strangers_that_prove_themselves_do_not_evict_newcomers() {
+        let slots = Slots::new(4);
+        let mut strangers: Vec<_> = (0..4).map(|_| slots.take(address(2))).collect();
+        for stranger in &strangers {
+            stranger.usage().prove();
+        }
+        let mut newcomer = slots.take(address(1));
+        strangers.extend((0..10).map(|_| slots.take(address(2))));
+        assert!(newcomer.evicted().now_or_never().is_none());
     }
 }

@@ -59,7 +59,7 @@ fn check_object(schema: &JSONSchemaProps, fields: &Map<String, Value>, path: &st
         match (known, &schema.additional_properties) {
             (Some(known), _) => check(known, value, &format!("{path}.{name}"))?,
             (None, Some(JSONSchemaPropsOrBool::Schema(values))) => {
-                if name.len() > NAME_MAX {
+                if name.chars().count() > NAME_MAX {
                     return Err(format!("{path} has a name of more than {NAME_MAX} characters"));
                 }
                 check(values, value, &format!("{path}[{name}]"))?;

@@ -50,20 +50,17 @@ impl Reconciler {
             Permission::NotPermitted(on_revoke) => {
                 history.unpublished = None;
                 if on_revoke == OnRevoke::Delete {
-                    self.delete_secret(import, known.summary.has_secret).await?;
+                    self.delete_secret(import).await?;
                 }
                 Err(Failure::new(Reason::NotPermitted, not_permitted(import.request())))
             }
         }
     }
 
-    /// Deletes the import's Secret. One that has lost its label is not in the cache.
-    async fn delete_secret(&self, import: &Import, had_secret: bool) -> Result<(), Failure> {
+    /// Deletes the import's Secret. One that has lost its label is not in the cache, and the status may not name it.
+    async fn delete_secret(&self, import: &Import) -> Result<(), Failure> {
         let key = import.secret_key();
         let known = self.cache.secret(&key);
-        if known.is_none() && !had_secret {
-            return Ok(());
-        }
         if revoke(&self.target, import, known).await?.is_some() {
             let (cluster, namespace) = (&import.spec.cluster_name, key.namespace());
             let (name, secret) = (import.key.name(), key.name());

@@ -1,6 +1,7 @@
 //! Accepts connections, and limits what a client can hold.
 
 use std::convert::Infallible;
+use std::hash::Hash;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -134,7 +135,7 @@ impl Connections {
         }
     }
 
-    async fn until_evicted<C: Clone + Send + Sync + 'static>(
+    async fn until_evicted<C: Clone + Eq + Hash + Send + Sync + 'static>(
         self: &Arc<Self>,
         stream: Stream,
         certificate: Option<CertificateUser>,
@@ -149,7 +150,7 @@ impl Connections {
     }
 
     /// Serves requests, and then the tunnel that the last one opened.
-    async fn conversation<C: Clone + Send + Sync + 'static>(
+    async fn conversation<C: Clone + Eq + Hash + Send + Sync + 'static>(
         self: &Arc<Self>,
         stream: Stream,
         certificate: Option<CertificateUser>,
@@ -165,7 +166,7 @@ impl Connections {
     }
 
     /// Serves the requests of a connection, one after the other. Returns the tunnel that it becomes.
-    async fn requests<C: Clone + Send + Sync + 'static>(
+    async fn requests<C: Clone + Eq + Hash + Send + Sync + 'static>(
         self: Arc<Self>,
         stream: Stream,
         certificate: Option<CertificateUser>,

@@ -77,7 +77,7 @@ impl RequestedRights {
             Some(Grants::Everything) if existing.has_account || !existing.has_import => {
                 Ok(Grants::Everything)
             }
-            None if !existing.has_import => Ok(Grants::Everything),
+            None if !existing.has_account && !existing.has_import => Ok(Grants::Everything),
             Some(Grants::Everything) | None => Err(Unclear::Revoked),
         }
     }
@@ -114,6 +114,7 @@ mod tests {
     #[case::wide_without_import(Some("everything"), WITHOUT_IMPORT, Ok("everything"))]
     #[case::unlinked_in_the_source(None, WITHOUT_ACCOUNT, Err(Unclear::Revoked))]
     #[case::rights_deleted(None, LINKED, Err(Unclear::Revoked))]
+    #[case::rights_deleted_and_no_import(None, WITHOUT_IMPORT, Err(Unclear::Revoked))]
     #[case::account_deleted(Some("everything"), WITHOUT_ACCOUNT, Err(Unclear::Revoked))]
     #[case::account_deleted_with_narrow_rights(Some("a"), WITHOUT_ACCOUNT, Ok("a"))]
     fn bootstrap_without_flags_widens_nothing(
