@@ -1,6 +1,7 @@
 //! What the binaries share: TLS provider, flags and config of the cluster, deadlines, errors, logs, signals, exit
-//! codes, probes, metrics, slots of connections, leader election.
+//! codes, probes, metrics, accepting and limiting connections, leader election.
 
+pub mod accept;
 pub mod argo;
 pub mod cluster;
 pub mod deadline;

@@ -18,9 +18,10 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use tokio::time::{sleep, timeout};
-use tracing::{info, warn};
+use tokio::time::timeout;
+use tracing::info;
 
+use crate::accept::accept;
 use crate::slots::Slots;
 
 /// <https://prometheus.io/docs/specs/om/open_metrics_spec/#overall-structure>
@@ -122,19 +123,11 @@ impl Listener {
         let service = TowerToHyperService::new(router(probes));
         let slots = Slots::new(MAX_CONNECTIONS);
         loop {
-            let (stream, address) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Errors such as too many open files would recur immediately.
-                    warn!(%error, "can't accept a connection for probes or metrics");
-                    sleep(Duration::from_secs(1)).await;
-                    continue;
-                }
-            };
+            let (stream, address) = accept(&listener, "probes or metrics").await;
             let connection = http1::Builder::new()
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service.clone());
-            let mut slot = slots.take(address.ip().to_canonical());
+            let mut slot = slots.take(address);
             tokio::spawn(async move {
                 tokio::select! {
                     // The client may close the connection at any time.

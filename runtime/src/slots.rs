@@ -131,17 +131,20 @@ impl<C: Clone + Eq + Hash> SlotUsage<C> {
         }
     }
 
-    /// The connection was used as only the clients do that the server is for, as far as known: where strangers can do so,
-    /// too, they must not evict each new client. So at most half of the slots stay proven.
+    /// The connection was used as the clients do that the server is for. Strangers may do that, too, and must not evict
+    /// each new client: so at most half of the slots stay proven.
     pub fn prove(&self) {
-        self.touch();
         let mut table = lock(&self.table);
-        let Some(holder) = table.find(self.number).filter(|holder| !holder.is_proven) else { return };
-        holder.is_proven = true;
+        let now = table.tick();
+        let Some(holder) = table.find(self.number) else { return };
+        holder.last_use = now;
+        if std::mem::replace(&mut holder.is_proven, true) {
+            return;
+        }
         let holders = table.holders();
         let proven = || holders.iter().copied().enumerate().filter(|(_, holder)| holder.is_proven);
         if proven().count() > table.maximum.div_ceil(2)
-            && let Some(index) = least_deserving(proven(), None)
+            && let Some(index) = oldest_of_largest_client(proven(), None)
         {
             table.connections[index].holder.is_proven = false;
         }
@@ -158,11 +161,12 @@ fn to_evict<C: Clone + Eq + Hash>(holders: &[&Holder<C>]) -> Option<usize> {
     let are_proven = others.iter().all(|holder| holder.is_proven);
     let candidates = others.iter().copied().enumerate();
     let candidates = candidates.filter(|(_, holder)| holder.is_proven == are_proven);
-    least_deserving(candidates, Some(&newest.client))
+    oldest_of_largest_client(candidates, Some(&newest.client))
 }
 
-/// Of these connections, the least recently used one of the client that holds the most. `newest` holds one more.
-fn least_deserving<'a, C: Clone + Eq + Hash + 'a>(
+/// Of these connections, the least recently used one of the client that holds the most. The client `newest` holds one
+/// more.
+fn oldest_of_largest_client<'a, C: Clone + Eq + Hash + 'a>(
     candidates: impl Iterator<Item = (usize, &'a Holder<C>)>,
     newest: Option<&C>,
 ) -> Option<usize> {
@@ -196,7 +200,10 @@ mod tests {
     #[case::proven_ones_do_not_count(&[1, -2, -2, 2, 1, 3], 0)]
     #[case::proven_if_all_are(&[-1, -2, -2, 3], 1)]
     #[case::newest_stays(&[-1, 2], 0)]
-    fn evicts_the_least_deserving(#[case] addresses: &[i16], #[case] expected: usize) {
+    fn unproven_connections_of_the_largest_client_are_evicted_first(
+        #[case] addresses: &[i16],
+        #[case] expected: usize,
+    ) {
         let holder = |(last_use, address): (usize, &i16)| Holder {
             client: self::address(address.unsigned_abs() as u8),
             is_proven: *address < 0,

@@ -76,6 +76,7 @@ mod shared_clusters;
 mod shared_source;
 mod start;
 mod token_leaks;
+mod unfinished_bodies;
 
 pub use argo::{Argo, argo, install_argo_kind};
 pub use audit::{AuditEvent, AuditObject, AuditStatus, AuditUser};
@@ -110,6 +111,7 @@ pub use shared_clusters::shared_clusters;
 pub use shared_source::{shared_source, unique};
 pub use start::ClusterBuilder;
 pub use token_leaks::{ensure_no_tokens_in, stored_tokens};
+pub use unfinished_bodies::send_unfinished_bodies;
 
 /// Installs the TLS provider that kube's clients need. Can be called repeatedly, from any thread.
 pub fn init() {

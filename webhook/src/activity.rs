@@ -20,7 +20,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Longest duration of a request, until its response is sent. An API server waits for at most 30 s.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Longest time between two looks at the requests of a connection.
+/// How often deadlines are computed again, because requests change them.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The requests of a connection. Clones share them.
@@ -32,7 +32,7 @@ pub(crate) struct Activity {
 
 struct Requests {
     next_number: u64,
-    /// When each open request began.
+    /// When each open request started.
     open: BTreeMap<u64, Instant>,
     /// When the connection must be closed if no request is open.
     idle_deadline: Instant,
@@ -57,8 +57,8 @@ impl Activity {
         Self { usage, requests: Arc::new(Mutex::new(requests)) }
     }
 
-    /// Records the begin of a request.
-    pub(crate) fn begin(&self) -> OpenRequest {
+    /// Records a new request.
+    pub(crate) fn start_request(&self) -> OpenRequest {
         self.usage.touch();
         let mut requests = self.lock();
         let number = requests.next_number;
@@ -86,7 +86,7 @@ impl Activity {
 impl Requests {
     fn deadline(&self) -> Instant {
         let oldest = self.open.first_key_value();
-        oldest.map_or(self.idle_deadline, |(_, begin)| *begin + REQUEST_TIMEOUT)
+        oldest.map_or(self.idle_deadline, |(_, start)| *start + REQUEST_TIMEOUT)
     }
 }
 
@@ -156,17 +156,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn used_connection_may_be_idle_for_longer() {
         let activity = activity();
-        drop(activity.begin());
+        drop(activity.start_request());
         assert_eq!(expires_after(&activity).await, IDLE_TIMEOUT);
     }
 
     #[tokio::test(start_paused = true)]
     async fn connection_expires_with_its_oldest_request() {
         let activity = activity();
-        let oldest = activity.begin();
+        let oldest = activity.start_request();
         advance(Duration::from_secs(20)).await;
         // It is in flight until its response is sent.
-        let body = activity.begin().hold(Body::from("text"));
+        let body = activity.start_request().hold(Body::from("text"));
         assert_eq!(expires_after(&activity).await, Duration::from_secs(10));
         drop(oldest);
         assert_eq!(expires_after(&activity).await, Duration::from_secs(20));

@@ -13,15 +13,16 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use mcsa_runtime::accept::accept;
 use mcsa_runtime::slots::{Slot, SlotUsage, Slots};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::activity::Activity;
 use crate::body::ConnectionShare;
@@ -64,7 +65,7 @@ impl Listener {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let connections = Connections { slots: Slots::new(MAX_CONNECTIONS), tls, router };
         let (stop, stopped) = watch::channel(());
-        let task = tokio::spawn(Arc::new(connections).accept(listener, stopped));
+        let task = tokio::spawn(Arc::new(connections).accept_all(listener, stopped));
         Ok(Self { stop, task })
     }
 
@@ -85,24 +86,19 @@ struct Connections {
 
 impl Connections {
     /// Accepts connections until the sender of `stopped` is dropped.
-    async fn accept(self: Arc<Self>, listener: tokio::net::TcpListener, mut stopped: watch::Receiver<()>) {
+    async fn accept_all(
+        self: Arc<Self>,
+        listener: tokio::net::TcpListener,
+        mut stopped: watch::Receiver<()>,
+    ) {
         let mut connections = JoinSet::new();
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            let (stream, address) = tokio::select! {
+                accepted = accept(&listener, "reviews") => accepted,
                 _ = stopped.changed() => break,
             };
-            let (stream, address) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Errors such as too many open files would recur immediately.
-                    warn!(%error, "can't accept a connection for reviews");
-                    sleep(Duration::from_secs(1)).await;
-                    continue;
-                }
-            };
             while connections.try_join_next().is_some() {}
-            let slot = self.slots.take(address.ip().to_canonical());
+            let slot = self.slots.take(address);
             connections.spawn(self.clone().connection(stream, slot, stopped.clone()));
         }
         drop(listener);
@@ -134,7 +130,7 @@ impl Connections {
         let stream = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await??;
         let (activity, share) = (Activity::new(usage), ConnectionShare::default());
         let service = service_fn(|request: http::Request<Incoming>| {
-            let (open, share, mut router) = (activity.begin(), share.clone(), self.router.clone());
+            let (open, share, mut router) = (activity.start_request(), share.clone(), self.router.clone());
             async move {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(share);

@@ -75,6 +75,16 @@ mod tests {
         StatusSummary::of(Some(&status))
     }
 
+    fn secret() -> SecretState {
+        let metadata = json!({ "annotations": {
+            contract::EXPIRATION_TIME: EXPIRY,
+            contract::REFRESH_TIME: REFRESH,
+            contract::SERVICE_ACCOUNT_UID: "sa",
+            contract::FINGERPRINT: "f",
+        } });
+        SecretState::read(&serde_json::from_value(metadata).unwrap())
+    }
+
     fn valid() -> StatusSummary {
         summary("True", "TokenValid", [EXPIRY, REFRESH])
     }
@@ -144,30 +154,16 @@ mod tests {
         #[case] before: StatusSummary,
         #[case] expected: Option<Reason>,
     ) {
-        let metadata = json!({ "annotations": {
-            contract::EXPIRATION_TIME: EXPIRY,
-            contract::REFRESH_TIME: REFRESH,
-            contract::SERVICE_ACCOUNT_UID: "sa",
-            contract::FINGERPRINT: "f",
-        } });
-        let secret = SecretState::read(&serde_json::from_value(metadata).unwrap());
         let failure = failure.map(|reason| Failure::new(reason, "what is wrong"));
         let (account, failure, before) = (account.as_ref(), failure.as_ref(), Some(&before));
-        assert_eq!(revocation(&secret, Evidence { fingerprint, account, failure, before }), expected);
+        assert_eq!(revocation(&secret(), Evidence { fingerprint, account, failure, before }), expected);
     }
 
     #[test]
     fn token_that_was_just_replaced_is_not_revoked() {
-        let metadata = json!({ "annotations": {
-            contract::EXPIRATION_TIME: EXPIRY,
-            contract::REFRESH_TIME: REFRESH,
-            contract::SERVICE_ACCOUNT_UID: "new",
-            contract::FINGERPRINT: "f",
-        } });
-        let secret = SecretState::read(&serde_json::from_value(metadata).unwrap());
         let before = summary("False", "ServiceAccountNotFound", [EXPIRY, REFRESH]);
         let evidence = |before| Evidence { fingerprint: Some("f"), account: None, failure: None, before };
-        assert_eq!(revocation(&secret, evidence(None)), None);
-        assert_eq!(revocation(&secret, evidence(Some(&before))), Some(Reason::ServiceAccountNotFound));
+        assert_eq!(revocation(&secret(), evidence(None)), None);
+        assert_eq!(revocation(&secret(), evidence(Some(&before))), Some(Reason::ServiceAccountNotFound));
     }
 }

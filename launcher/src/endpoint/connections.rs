@@ -11,16 +11,17 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use mcsa_runtime::accept::accept;
 use mcsa_runtime::slots::{Slot, SlotUsage, Slots};
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::counters::Counters;
 use super::handler::Handler;
@@ -88,17 +89,9 @@ impl Connections {
         let shared = Arc::new(self);
         let mut tasks = JoinSet::new();
         loop {
-            let (stream, address) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Errors such as too many open files would recur immediately.
-                    warn!(%error, "can't accept a connection at --endpoint-address");
-                    sleep(Duration::from_secs(1)).await;
-                    continue;
-                }
-            };
+            let (stream, address) = accept(&listener, "logs, exec, attach and port-forward").await;
             while tasks.try_join_next().is_some() {}
-            let slot = shared.strangers.take(address.ip().to_canonical());
+            let slot = shared.strangers.take(address);
             tasks.spawn(shared.clone().connection(stream, slot));
         }
     }

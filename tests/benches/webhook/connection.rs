@@ -70,7 +70,7 @@ impl Connection {
     }
 }
 
-/// Connects, without a word of HTTP.
+/// Connects, and completes the TLS handshake.
 pub async fn shake_hands(address: SocketAddr, trust: &Trust) -> anyhow::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await.context("connecting")?;
     stream.set_nodelay(true)?;

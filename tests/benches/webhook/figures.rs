@@ -41,7 +41,7 @@ impl Figures {
         sections.extend(self.restarts.as_ref().ok().map(|restarts| sections::restarted(restarts, steady)));
         sections.extend(self.from_api_server.as_ref().ok().map(sections::created));
         sections.push(sections::memory(&self.footprint));
-        sections.extend(self.strangers.as_ref().ok().map(sections::besieged));
+        sections.extend(self.strangers.as_ref().ok().map(sections::with_strangers));
         sections
     }
 

@@ -97,7 +97,7 @@ async fn measure(
     progress.phase("sending reviews while two replicas are restarted in turn");
     let restarts = restarts::run(args, fixture, reviews).await;
     progress.phase("creating pods while strangers hold connections");
-    let strangers = strangers::run(fixture).await;
+    let strangers = strangers::run(fixture, IDLE_TIME).await;
     let footprint = Footprint { empty, watched, before, during, overloaded, after };
     Ok(Figures {
         other_load,

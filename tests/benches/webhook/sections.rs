@@ -6,7 +6,7 @@ use crate::footprint::Footprint;
 use crate::restarts::Restarts;
 use crate::rotations::Rotations;
 use crate::rounds::Rounds;
-use crate::strangers::{PODS, Siege, Strangers};
+use crate::strangers::{CreatedPods, PODS, Strangers};
 use crate::table::{Row, Section};
 use crate::units::{mib, millis, ratio, whole};
 use crate::usage::Memory;
@@ -115,10 +115,10 @@ pub fn memory(footprint: &Footprint) -> Section {
     }
 }
 
-pub fn besieged(strangers: &Strangers) -> Section {
+pub fn with_strangers(strangers: &Strangers) -> Section {
     let Strangers { initial_kib, silent, unfinished } = strangers;
-    let memory = |siege: &Siege| mib(siege.peak_kib);
-    let created = |siege: &Siege| format!("{} of {PODS}", siege.created);
+    let memory = |pods: &CreatedPods| mib(pods.peak_kib);
+    let created = |pods: &CreatedPods| format!("{} of {PODS}", pods.created);
     Section {
         title: "Strangers hold connections while an API server creates pods; peak memory in MiB",
         rows: vec![

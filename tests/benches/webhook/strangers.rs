@@ -1,14 +1,10 @@
 //! Measures the webhook while clients that are no API servers hold connections to it.
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use futures::future::join_all;
-use http::Request;
 use mcsa_credentials::contract::webhook::PATH;
+use mcsa_tests::send_unfinished_bodies;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -18,58 +14,60 @@ use crate::fixture::{Fixture, namespace_of};
 use crate::peak_memory::PeakMemory;
 use crate::pods::KINDS;
 use crate::server::{Addresses, CertificateSource, Server};
-use crate::tls::Trust;
 use crate::usage::Memory;
 
-/// Pods that are created in each siege.
+/// Number of pods that are created while strangers hold connections.
 pub const PODS: usize = 200;
 
 const SILENT: usize = 4_000;
 
 const UNFINISHED: usize = 500;
 
-/// Requests at the same time on a connection with bodies that don't end.
-const REQUESTS: usize = 8;
-
 pub struct Strangers {
     /// The idle webhook's memory.
     pub initial_kib: u64,
     /// While they send nothing.
-    pub silent: Siege,
+    pub silent: CreatedPods,
     /// While they send bodies that don't end.
-    pub unfinished: Siege,
+    pub unfinished: CreatedPods,
 }
 
-pub struct Siege {
+/// What was measured while pods were created.
+pub struct CreatedPods {
+    /// The webhook's peak memory.
     pub peak_kib: u64,
     /// Number of pods that the API server could create.
     pub created: usize,
 }
 
-pub async fn run(fixture: &Fixture) -> anyhow::Result<Strangers> {
+/// Starts a webhook, which is idle for `idle_time` before its memory is measured.
+pub async fn run(fixture: &Fixture, idle_time: Duration) -> anyhow::Result<Strangers> {
     let addresses = Addresses::free()?;
     let webhook = Server::webhook(fixture, "strangers", addresses, addresses, CertificateSource::Own).await?;
-    sleep(Duration::from_secs(3)).await;
+    sleep(idle_time).await;
     let initial_kib = Memory::of(webhook.id())?.rss_kib;
     let (address, trust) = (addresses.reviews, Arc::new(webhook.trust.clone()));
     let mut silent = Vec::new();
     for _ in 0..SILENT {
         silent.push(Connection::open(address, &trust).await?);
     }
-    let silent = besiege(fixture, &webhook, silent).await?;
+    let silent = create_pods(fixture, &webhook, silent).await?;
     let mut unfinished = JoinSet::new();
     for _ in 0..UNFINISHED {
         let trust = trust.clone();
-        // It fails when the webhook closes the connection.
-        unfinished.spawn(async move { flood(address, &trust).await.err() });
+        unfinished.spawn(async move {
+            let stream = shake_hands(address, &trust).await?;
+            // It ends when the webhook closes the connection.
+            send_unfinished_bodies(stream, PATH).await.map(drop)
+        });
     }
-    let unfinished = besiege(fixture, &webhook, unfinished).await?;
+    let unfinished = create_pods(fixture, &webhook, unfinished).await?;
     webhook.terminate().await?;
     Ok(Strangers { initial_kib, silent, unfinished })
 }
 
 /// Creates pods while the strangers hold their connections, and then drops these.
-async fn besiege<T>(fixture: &Fixture, webhook: &Server, strangers: T) -> anyhow::Result<Siege> {
+async fn create_pods<T>(fixture: &Fixture, webhook: &Server, strangers: T) -> anyhow::Result<CreatedPods> {
     let peak = PeakMemory::of(webhook.id());
     let (client, namespace) = (fixture.cluster.client(), namespace_of(0));
     let mut created = 0;
@@ -80,25 +78,5 @@ async fn besiege<T>(fixture: &Fixture, webhook: &Server, strangers: T) -> anyhow
         }
     }
     drop(strangers);
-    Ok(Siege { peak_kib: peak.kib(), created })
-}
-
-/// Sends requests whose bodies don't end, until the connection is closed.
-async fn flood(address: SocketAddr, trust: &Trust) -> anyhow::Result<Infallible> {
-    let stream = shake_hands(address, trust).await?;
-    let (mut sender, connection) = h2::client::handshake(stream).await?;
-    tokio::spawn(connection);
-    let body = Bytes::from_static(&[b' '; 1024 * 1024]);
-    loop {
-        let mut requests = Vec::new();
-        for _ in 0..REQUESTS {
-            sender = sender.ready().await?;
-            let request = Request::post(format!("https://localhost{PATH}"));
-            let request = request.header("content-type", "application/json").body(())?;
-            let (response, mut stream) = sender.send_request(request, false)?;
-            stream.send_data(body.clone(), false)?;
-            requests.push(async move { (response.await, stream) });
-        }
-        join_all(requests).await;
-    }
+    Ok(CreatedPods { peak_kib: peak.kib(), created })
 }

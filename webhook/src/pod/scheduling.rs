@@ -202,6 +202,17 @@ mod tests {
     }
 
     #[rstest]
+    #[case::fits(60, true)]
+    #[case::too_long(64, false)]
+    fn length_of_node_affinity_is_limited(#[case] kib: usize, #[case] is_valid: bool) {
+        let affinity = json!({ "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{ "matchExpressions": [{ "key": "k".repeat(kib * 1024) }] }],
+        } } });
+        let affinity = Affinity::deserialize(&affinity);
+        assert_eq!(affinity.is_ok(), is_valid, "{affinity:?}");
+    }
+
+    #[rstest]
     #[case::not_ready("node.kubernetes.io/not-ready", json!({}), true)]
     #[case::unreachable("node.kubernetes.io/unreachable", json!({ "value": "" }), true)]
     #[case::other_taint("node.kubernetes.io/disk-pressure", json!({}), false)]

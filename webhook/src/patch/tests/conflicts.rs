@@ -100,3 +100,13 @@ fn message_with_long_user_input_is_short() {
     let message = patch(&parse(&pod), &requested(&["a"])).unwrap_err().to_string();
     assert!(message.len() < 1_000 && !message.contains('\n'), "{message}");
 }
+
+#[test]
+fn imports_that_need_too_many_mounts_are_a_conflict() {
+    let pod = |count: usize| json!({ "spec": { "containers": vec![json!({ "name": "c" }); count] } });
+    let names: Vec<_> = (0..10).map(|index| format!("i{index}")).collect();
+    let requested = requested(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(patch(&parse(&pod(MAX_MOUNTS / 10)), &requested).is_ok());
+    let conflict = patch(&parse(&pod(MAX_MOUNTS / 10 + 1)), &requested).unwrap_err();
+    assert_eq!(conflict, Conflict::TooManyMounts { imports: 10, containers: MAX_MOUNTS / 10 + 1 });
+}
